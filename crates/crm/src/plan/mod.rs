@@ -14,6 +14,7 @@ pub mod filter;
 pub mod link;
 pub mod list;
 pub mod mailbox;
+pub mod modes;
 pub mod placeholder;
 pub mod raw;
 pub mod record;

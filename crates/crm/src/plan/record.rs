@@ -12,6 +12,7 @@ use crate::model::id::is_id;
 use crate::model::naming::{called, naming_columns};
 use crate::model::rows::Rows;
 use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul};
+use crate::plan::modes::{self, Edit, KeyEdit, mode_of};
 use crate::plan::{Outcome, has_columns, one};
 
 /// The name of a row.
@@ -88,6 +89,15 @@ pub enum Change {
         add: String,
         /// The keys to remove, as an array literal.
         remove: Option<String>,
+        /// The keys that are changed by what they have.
+        edits: Vec<KeyEdit>,
+    },
+    /// The column is changed by what it has.
+    Edit {
+        /// The change.
+        edit: Edit,
+        /// Whether the column is JSON.
+        is_json: bool,
     },
 }
 
@@ -172,6 +182,7 @@ pub fn create<'a>(
         .iter()
         .map(|(name, value)| {
             let column = writable_column(table, name)?;
+            modes::refuse(name, value)?;
             let value = match value {
                 Value::Null if is_free_form(column) => Some("{}".to_owned()),
                 value => value_for(column, value)?,
@@ -251,12 +262,26 @@ fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     match value {
         Value::Null if is_free_form(column) => Ok(Change::Set(Some("{}".into()))),
         Value::Object(_) if has_nul(value) => Err(nul(&column.name)),
+        value if !is_free_form(column) && mode_of(value).is_some() => {
+            let is_json = column.kind == TypeKind::Json;
+            match mode_of(value) {
+                // The operators are those of jsonb.
+                Some(_) if is_json && column.type_name != "jsonb" => value_for(column, value).map(Change::Set),
+                Some((mode, operand)) => Ok(Change::Edit { edit: modes::edit(column, mode, operand)?, is_json }),
+                None => value_for(column, value).map(Change::Set),
+            }
+        }
         Value::Object(object) if column.type_name == "jsonb" => {
-            let (gone, kept): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| value.is_null());
-            let add = Value::Object(kept.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect());
-            let names: Vec<String> = gone.into_iter().map(|(key, _)| key.clone()).collect();
+            let (mut add, mut names, mut edits) = (Map::new(), Vec::new(), Vec::new());
+            for (key, value) in object {
+                match mode_of(value) {
+                    _ if value.is_null() => names.push(key.clone()),
+                    Some((mode, operand)) => edits.push(modes::key_edit(key, mode, operand)),
+                    None => drop(add.insert(key.clone(), value.clone())),
+                }
+            }
             let remove = (!names.is_empty()).then(|| array_of_texts(&names));
-            Ok(Change::Merge { add: add.to_string(), remove })
+            Ok(Change::Merge { add: Value::Object(add).to_string(), remove, edits })
         }
         value => value_for(column, value).map(Change::Set),
     }
@@ -334,7 +359,7 @@ impl<'a> Update<'a> {
     pub fn set_values(&self) -> Vec<(&'a str, Option<String>)> {
         let set = |change: &Change| match change {
             Change::Set(value) => Some(value.clone()),
-            Change::Merge { .. } => None,
+            Change::Merge { .. } | Change::Edit { .. } => None,
         };
         self.changes.iter().filter_map(|(column, change)| Some((*column, set(change)?))).collect()
     }

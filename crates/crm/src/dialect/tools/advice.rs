@@ -112,6 +112,8 @@ fn next(fault: &Fault, tool: &Tool, dialect: &Dialect) -> String {
         Fault::Sql(sql) if matches!(sql.sqlstate.as_str(), "25006" | "42501") && tool.kind.act == Act::Query => {
             return "query_sql only reads. Use execute_sql, if it is listed, to change something.".into();
         }
+        // The person was asked already.
+        Fault::Refused { code: "confirmation_required", hint: Some(hint), .. } => return hint.clone(),
         Fault::RateLimited { retry_after, .. } => return format!("Wait {retry_after} s, then call it again."),
         _ => {}
     }

@@ -55,7 +55,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "update_record",
         title: "Update a record",
-        about: "Changes the named fields of one record. JSON fields are merged; a key that is null is removed.",
+        about: "Changes the named fields of one record. JSON fields are merged; a key that is null is removed. A list is replaced, unless its value is {\"$append\": […]} or {\"$remove\": […]}; {\"$if_empty\": …} fills a field only.",
         act: Act::Update,
         ..CORE
     },

@@ -69,7 +69,7 @@ pub fn answered(tool: &Tool, params: &Map<String, Value>, arguments: &mut Map<St
         return Err(Fault::Refused {
             code: REQUIRED,
             message: "The person did not agree. Nothing was done.".into(),
-            hint: None,
+            hint: Some("Do not call it again unless the person asks for it.".into()),
         });
     }
     if tools::takes_confirm(tool) {

@@ -178,6 +178,8 @@ async fn a_client_that_can_ask_the_person_does() {
         let refused = ask(&agent, can(), &hard, Some(no)).await;
         assert_eq!(refused.at("/result/isError"), true, "{}", refused.story());
         assert!(refused.text("/result/content/0/text").contains("did not agree"), "{}", refused.story());
+        let next = refused.text("/result/structuredContent/next");
+        assert!(next.starts_with("Do not call it again"), "{next}");
     }
     agent.get(&format!("/v1/contacts/{contact}")).await.status(200);
     let yes = json!({"action": "accept", "content": {"confirm": true}});

@@ -249,6 +249,26 @@ async fn lists_have_members_and_rows() {
 }
 
 #[tokio::test]
+async fn values_are_added_to_what_is_there() {
+    for (agent, own) in [(&relm().await, "metadata"), (&agent().await, "custom")] {
+        let made = call(agent, "create_contact", json!({"email": "a@b.example", own: {"tags": ["a"]}})).await;
+        let add = json!({"id": made["id"], own: {"tags": {"$append": ["b"]}}, "phone": {"$if_empty": "1"}});
+        let added = call(agent, "update_contact", add).await;
+        assert_eq!((&added[own]["tags"], &added["phone"]), (&json!(["a", "b"]), &json!("1")), "{added}");
+        let values = json!({own: {"tags": {"$remove": ["a"]}}, "phone": {"$if_empty": "2"}});
+        let request = json!({"table": "contacts", "id": made["id"], "values": values});
+        let taken = call(agent, "update_record", request).await;
+        assert_eq!((&taken[own]["tags"], &taken["phone"]), (&json!(["b"]), &json!("1")), "{taken}");
+        // Ids are understood with either prefix in them too.
+        let deal = call(agent, "create_record", json!({"table": "deals", "values": {}})).await["id"].clone();
+        let mail = json!({"table": "emails", "values": {"from_addr": "a@b.example", "subject": "S"}});
+        let mail = call(agent, "create_record", mail).await["id"].clone();
+        let link = json!({"table": "emails", "id": mail, "values": {"deal_ids": {"$append": [deal]}}});
+        assert_eq!(call(agent, "update_record", link).await["deal_ids"], json!([deal]));
+    }
+}
+
+#[tokio::test]
 async fn a_second_record_of_a_name_is_told() {
     for agent in [&relm().await, &agent().await] {
         let person = |email: &str, first: &str| json!({"email": email, "first_name": first, "last_name": "Lovelace"});
