@@ -38,6 +38,11 @@ pub fn called(text: impl Fn(&str) -> Option<String>) -> Option<String> {
     })
 }
 
+/// A name as it is told in a sentence: in quotes, after a space.
+pub fn quoted(name: Option<&str>) -> String {
+    name.map_or(String::new(), |name| format!(" {}", serde_json::Value::from(name)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,8 +12,9 @@ use crate::model::email::is_blank;
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
+use crate::plan::cell::{is_free_form, value_for};
 use crate::plan::modes;
-use crate::plan::record::{is_free_form, value_for, writable_column};
+use crate::plan::record::writable_column;
 
 /// Maximum number of records in a batch (docs/wire.md, "Batches").
 pub const MAX_ROWS: usize = 500;

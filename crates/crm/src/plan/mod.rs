@@ -6,6 +6,7 @@
 pub mod automation;
 pub mod automation_stages;
 pub mod batch;
+mod cell;
 pub mod control;
 pub mod email;
 pub mod email_settings;

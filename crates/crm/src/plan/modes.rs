@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::model::catalog::Column;
 use crate::model::fault::Fault;
 use crate::model::value::TypeKind;
-use crate::plan::record::value_for;
+use crate::plan::cell::value_for;
 
 /// How a value changes what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use crate::model::filter::Deleted;
 use crate::model::id::is_id;
 use crate::model::naming::{called, naming_columns};
 use crate::model::rows::Rows;
-use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul};
+use crate::model::value::{TypeKind, array_of_texts, has_nul};
+use crate::plan::cell::{is_free_form, nul, value_for};
 use crate::plan::modes::{self, Edit, KeyEdit, mode_of};
 use crate::plan::{Outcome, has_columns, one};
 
@@ -287,11 +288,6 @@ fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     }
 }
 
-/// Whether this is the free-form column of a record. It is never NULL.
-pub(super) fn is_free_form(column: &Column) -> bool {
-    column.name == "custom" && column.kind == TypeKind::Json
-}
-
 pub(super) fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault> {
     let Some(column) = table.column(name) else {
         let known = table.columns.iter().map(|column| column.name.as_str());
@@ -302,21 +298,6 @@ pub(super) fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Co
         return Err(Fault::invalid_with_hint(format!("\"{name}\" is read-only."), "Leave it out; the server sets it."));
     }
     Ok(column)
-}
-
-pub(super) fn value_for(column: &Column, value: &Value) -> Result<Option<String>, Fault> {
-    if has_nul(value) {
-        return Err(nul(&column.name));
-    }
-    if is_free_form(column) && !value.is_object() {
-        return Err(Fault::invalid(format!("\"{}\" takes a JSON object.", column.name)));
-    }
-    for_column(value, &column.kind)
-        .map_err(|why| Fault::invalid(format!("\"{}\" ({}) {why}.", column.name, column.type_name)))
-}
-
-fn nul(column: &str) -> Fault {
-    Fault::invalid(format!("\"{column}\" contains a NUL character, which PostgreSQL does not take."))
 }
 
 impl Find<'_> {

@@ -9,7 +9,7 @@ pub struct Committed {
     /// What the transaction may have changed.
     pub changed: Changed,
     /// What it has changed by the change log, if the caller wants to know.
-    pub effect: Option<ChangeSet>,
+    pub effect: Option<Box<ChangeSet>>,
 }
 
 impl Committed {

@@ -40,7 +40,7 @@ impl Execution<'_> {
         let mut results = self.tenant.run_and_roll_back(&[self.named()], &all).await?;
         let outcome =
             results.pop().as_ref().and_then(ChangeSet::read).ok_or_else(no_outcome).map_err(RunError::Fault)?;
-        self.rehearsed = Some(outcome);
+        self.told = Some(outcome);
         results.truncate(statements.len());
         Ok(results)
     }
@@ -71,7 +71,7 @@ impl Execution<'_> {
     pub(super) async fn outcome(&mut self, is_sql: bool) -> Result<ChangeSet, Fault> {
         let secret = self.app.store.secret_of(&self.caller.database);
         let Transaction::Open(open) = &mut self.transaction else {
-            return Ok(self.rehearsed.take().unwrap_or_else(ChangeSet::empty));
+            return Ok(self.told.take().unwrap_or_else(ChangeSet::empty));
         };
         match open.conclude(&sql::log::dry_outcome(secret.expose())).await {
             Ok(rows) => ChangeSet::read(&rows).ok_or_else(no_outcome),

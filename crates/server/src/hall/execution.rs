@@ -36,11 +36,9 @@ pub(super) struct Execution<'a> {
     /// The run of an undo, and what it undoes.
     pub(super) undo: Option<UndoRun>,
     pub(super) transaction: Transaction,
-    /// What a dry run without an open transaction has changed.
-    pub(super) rehearsed: Option<ChangeSet>,
     /// Whether the caller wants to know what is changed.
     pub(super) tells: bool,
-    /// What has been changed, if the caller wants to know.
+    /// What has been changed: by a dry run without an open transaction, or if the caller wants to know.
     pub(super) told: Option<ChangeSet>,
     reserved: Option<&'a Idempotency<'a>>,
     /// The e-mails that leave once the transaction is committed.
@@ -129,7 +127,6 @@ impl<'a> Execution<'a> {
             max_affected,
             undo,
             transaction,
-            rehearsed: None,
             tells: false,
             told: None,
             reserved,
@@ -452,7 +449,7 @@ impl<'a> Execution<'a> {
             let is_batch = self.together.is_some();
             Box::pin(outgoing::release(self.app, self.caller, &self.outgoing, is_batch)).await;
         }
-        Ok(Committed { changed, effect: self.told })
+        Ok(Committed { changed, effect: self.told.map(Box::new) })
     }
 
     /// Queues the e-mails that leave, and commits the open transaction.

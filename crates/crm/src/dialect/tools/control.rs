@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use crate::dialect::route::{ControlOperation, Operation};
 use crate::dialect::tools::argument::{Argument, optional, required, text};
-use crate::dialect::tools::outcome::quoted;
 use crate::dialect::tools::said::{Said, View};
 use crate::dialect::tools::{Act, ControlAct};
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::control::{ControlAsk, Resource};
 use crate::model::fault::Fault;
+use crate::model::naming::quoted;
 
 /// The arguments of a tool, without those that many tools have.
 pub fn arguments(act: ControlAct, resource: Resource) -> Vec<Argument> {

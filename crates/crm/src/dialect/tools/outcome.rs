@@ -8,7 +8,7 @@ use crate::model::answer::{Answer, SqlResult};
 use crate::model::change::ChangeSet;
 use crate::model::email::EmailStatus;
 use crate::model::entity::by_table;
-use crate::model::naming::called;
+use crate::model::naming::{called, quoted};
 
 /// The kinds of changes, in the order in which they are told.
 const VERBS: [&str; 4] = ["created", "updated", "deleted", "restored"];
@@ -74,11 +74,6 @@ pub fn outcome(view: &View, answer: &Answer, effect: Option<&ChangeSet>, holds: 
         (Act::Execute, Answer::Sql(result)) => statements(result, effect),
         _ => format!("Changed 1 {one}."),
     }
-}
-
-/// A name as it is told, after a space.
-pub fn quoted(name: Option<&str>) -> String {
-    name.map_or(String::new(), |name| format!(" {}", Value::from(name)))
 }
 
 /// What a deletion hit: the record, and what went with it.

@@ -12,7 +12,6 @@ use crm::dialect::controls::Limits;
 use crm::dialect::tools::{self, Act, Beside, Shown, Tool, ToolAnswer, ToolAsk};
 use crm::model::answer::Answer;
 use crm::model::ask::Ask;
-use crm::model::change::ChangeSet;
 use crm::model::fault::Fault;
 use crm::model::value::name_of;
 use crm::model::who::{Provenance, Role, Who};
@@ -20,12 +19,13 @@ use crm::model::who::{Provenance, Role, Who};
 use crate::access::Caller;
 use crate::app::App;
 use crate::clients::ClientProgram;
+use crate::door::mcp::asked::answer;
 use crate::door::mcp::confirm;
 use crate::door::mcp::operations::Operations;
 use crate::door::mcp::rpc::RpcError;
 use crate::door::mcp::session::Session;
 use crate::door::mcp::version::{self, Era};
-use crate::hall::{self, Controls, Performed};
+use crate::hall::{self, Controls};
 
 impl Session<'_, '_> {
     /// Calls a tool. What is wrong with the call is its result, so that the model sees it.
@@ -207,19 +207,6 @@ impl Session<'_, '_> {
 pub async fn guarded<T>(work: Pin<Box<impl Future<Output = Result<T, Fault>>>>) -> Result<T, Fault> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
     done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
-}
-
-/// The answer to an ask, and what it changed by the change log, if the controls want that.
-pub async fn answer(
-    app: &App,
-    caller: &Caller,
-    ask: &Ask,
-    controls: &Controls<'_>,
-) -> Result<(Answer, Option<ChangeSet>), Fault> {
-    match hall::perform(app, caller, ask, controls).await? {
-        Performed::Done(answer, committed) => Ok((answer, committed.effect)),
-        Performed::Stored(_) | Performed::Replayed(_) => Err(Fault::internal("a reply that was not asked for")),
-    }
 }
 
 /// The records beside a record; `None` if the workspace's plan lacks them.

@@ -10,7 +10,7 @@ use crm::model::ask::Ask;
 use crm::model::fault::Fault;
 
 use crate::access::Caller;
-use crate::door::mcp::call::answer;
+use crate::door::mcp::asked::answer;
 use crate::door::mcp::operations::Operations;
 use crate::door::mcp::session::Session;
 use crate::door::mcp::version::{self, Era};

@@ -9,7 +9,7 @@ use futures_util::future::try_join;
 use crm::model::fault::Fault;
 
 use crate::access::Caller;
-use crate::door::mcp::call::answer;
+use crate::door::mcp::asked::answer;
 use crate::door::mcp::session::Session;
 use crate::hall::Controls;
 

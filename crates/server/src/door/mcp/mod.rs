@@ -5,6 +5,7 @@
 //! What concerns HTTP is refused as under `/v1`, in the dialect's shape: the origin, the method, the key, the rate and the
 //! size. What concerns the message is refused as JSON-RPC. What concerns a tool is the result of its call.
 
+mod asked;
 mod call;
 mod completions;
 mod confirm;
