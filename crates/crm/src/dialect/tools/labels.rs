@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::answer::Answer;
-use crate::model::ask::{Ask, PipelineName, RecordName, Single};
+use crate::model::ask::{Ask, PipelineName, RecordName, STAGES, Single};
 use crate::model::filter::{Filter, Op, Subject};
 
 /// The table of deals, and that of pipelines.
@@ -42,8 +42,8 @@ fn is_label(text: &str) -> bool {
 pub fn has_labels(ask: &Ask) -> bool {
     let mut found = false;
     let mut copy = match ask {
-        Ask::Single(single) => single.clone(),
-        Ask::Steps(_) | Ask::Operations(_) | Ask::Control(_) => return false,
+        Ask::Single(single) if matches!(single.table(), Some(DEALS | PIPELINES | STAGES)) => single.clone(),
+        Ask::Single(_) | Ask::Steps(_) | Ask::Operations(_) | Ask::Control(_) => return false,
     };
     each(&mut copy, &mut |_, text, _| {
         found |= is_label(text);
