@@ -116,6 +116,25 @@ def test_a_stock_client_connects_and_is_disconnected(ada):
     assert ada.kith.call("GET", f"/v1/auth/apps?ws={ada.workspace}", token=ada.token)["data"] == []
 
 
+def test_an_app_that_asks_for_nothing_reads_unless_the_person_ticks_more(ada):
+    app = App(ada.kith.base)
+    app.start()
+    asked = urllib.parse.urlsplit(app.asks.get(timeout=60))
+    fields = [(name, value) for name, value in urllib.parse.parse_qsl(asked.query) if name != "scope"]
+    page = ada.page
+    page.goto(asked._replace(query=urllib.parse.urlencode(fields)).geturl())
+    expect(page.get_by_text("did not say what it needs")).to_be_visible()
+    expect(page.get_by_label("Read all records")).to_be_checked()
+    for right in ["Create, change and delete records", "Run SQL"]:
+        expect(page.get_by_label(right)).not_to_be_checked()
+    page.get_by_label("Create, change and delete records").check()
+    no_serious_fault(page)
+    page.get_by_role("button", name="Allow").click()
+    done = app.done.get(timeout=60)
+    assert not isinstance(done, BaseException), repr(done)
+    assert "create_contact" in done[0] and "query_sql" not in done[0]
+
+
 def test_a_person_who_is_not_signed_in_signs_in_first_and_may_refuse(ada):
     app = App(ada.kith.base)
     app.start()

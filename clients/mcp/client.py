@@ -6,6 +6,7 @@ import os
 
 from mcp import Client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+from mcp_types import ElicitResult
 
 BASE = os.environ["KITH_BASE"]
 VERSIONS = {"legacy": "2025-11-25", "auto": "2026-07-28", "2026-07-28": "2026-07-28"}
@@ -53,10 +54,35 @@ async def use(mode: str, dialect: str, key: str) -> None:
         assert refused.is_error and "response_format" in refused.content[0].text, refused
 
 
+async def remove(mode: str, dialect: str, key: str) -> None:
+    """Removes a contact for good. A client of the new way asks the person, who agrees; one of the old way can't."""
+    asked = []
+
+    async def agree(_context, question):
+        asked.append(question.message)
+        return ElicitResult(action="accept", content={"confirm": True})
+
+    http = create_mcp_http_client(headers={"Authorization": f"Bearer {key}"})
+    transport = streamable_http_client(f"{BASE}/mcp", http_client=http)
+    async with http, Client(transport, mode=mode, elicitation_callback=agree) as client:
+        email = f"gone-{mode}@{dialect}.example"
+        made = (await client.call_tool("create_contact", {"email": email})).structured_content
+        hard = {"table": "contacts", "id": made["id"], "hard": True}
+        removed = await client.call_tool("delete_record", hard)
+        if mode == "legacy":
+            assert removed.is_error and "confirmation_required" in removed.content[0].text and not asked, removed
+            removed = await client.call_tool("delete_record", hard | {"confirm": True})
+        else:
+            assert len(asked) == 1 and email in asked[0], asked
+        assert removed.structured_content["outcome"] == f'Removed 1 contact "{email}" for good.', removed
+
+
 async def main() -> None:
     for dialect in ["agentcrm", "relm"]:
         for mode in VERSIONS:
-            await use(mode, dialect, os.environ[f"KITH_KEY_{dialect.upper()}"])
+            key = os.environ[f"KITH_KEY_{dialect.upper()}"]
+            await use(mode, dialect, key)
+            await remove(mode, dialect, key)
 
 
 asyncio.run(main())

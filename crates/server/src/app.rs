@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::access::Keys;
 use crate::access::limits::Limits;
 use crate::bounds::{Bounds, Memory};
+use crate::clients::ClientNames;
 use crate::clock::Clock;
 use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
@@ -48,6 +49,8 @@ pub struct App {
     pub public_url: Arc<str>,
     /// The calls that their clients can cancel.
     pub running: Arc<RunningCalls>,
+    /// What clients of MCP are called.
+    pub clients: Arc<ClientNames>,
     /// Signals that wake workers.
     pub wakes: Arc<Wakes>,
     /// The requests that are not in the log yet.

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::config::{Bridge, Tools};
-use crate::http_client::{client_within, trusted_url, with_causes};
+use crate::config::Bridge;
+use crate::http_client::{client_within, with_causes};
 
 /// The longest message, in bytes. It is the largest body that Kith takes.
 const MOST_BYTES: usize = 10 * 1024 * 1024;
@@ -31,11 +31,7 @@ const NO_ANSWER: i64 = -32000;
 /// Runs until standard input ends and all requests are answered.
 pub async fn run(bridge: Bridge) -> Result<(), String> {
     let key = bridge.key_text().ok_or("KITH_KEY is not set. It is the API key with which requests are made.")?;
-    let mut url = trusted_url(&bridge.url)?.join("/mcp").map_err(|error| format!("{:?}: {error}", bridge.url))?;
-    url.set_query(match bridge.tools {
-        Tools::All => None,
-        Tools::Core => Some("tools=core"),
-    });
+    let url = bridge.address()?;
     let mut key = header::HeaderValue::try_from(format!("Bearer {key}"))
         .map_err(|_| "KITH_KEY has characters that an API key has not.".to_owned())?;
     key.set_sensitive(true);

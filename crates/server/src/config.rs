@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reqwest::Url;
 
+use crate::http_client::trusted_url;
 use crate::proxies::Proxies;
 
 /// Kith: the CRM that AI agents run on.
@@ -40,7 +42,7 @@ pub struct Bridge {
     pub url: String,
 
     /// The tools that are listed: all, or the small set that covers everything.
-    #[arg(long, value_enum, default_value_t = Tools::All)]
+    #[arg(long, value_enum, default_value_t = Tools::All, global = true)]
     pub tools: Tools,
 
     /// What to do instead of serving.
@@ -53,6 +55,16 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// The address of the tools.
+    pub fn address(&self) -> Result<Url, String> {
+        let mut url = trusted_url(&self.url)?.join("/mcp").map_err(|error| format!("{:?}: {error}", self.url))?;
+        url.set_query(match self.tools {
+            Tools::All => None,
+            Tools::Core => Some("tools=core"),
+        });
+        Ok(url)
+    }
+
     /// The API key, if the environment sets it.
     pub fn key_text(&self) -> Option<String> {
         given(&self.key, "KITH_KEY")

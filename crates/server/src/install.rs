@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::config::{Bridge, Install, McpClient};
-use crate::http_client::trusted_url;
 
 /// The name of the server in the configurations.
 const NAME: &str = "kith";
@@ -21,22 +20,27 @@ struct ConfigChange {
     added: String,
     /// The whole file.
     whole: String,
+    /// Whether the file will hold the API key.
+    holds_key: bool,
     /// What the person has to do besides.
     then: &'static str,
 }
 
 /// Runs the command.
 pub fn run(bridge: &Bridge, install: &Install) -> Result<(), String> {
-    let url = trusted_url(&bridge.url)?.join("/mcp").map_err(|error| format!("{:?}: {error}", bridge.url))?;
+    let url = bridge.address()?;
     let home = std::env::var_os("HOME").map(PathBuf::from).ok_or("HOME is not set.")?;
     let change = change(install.client, &home, url.as_str(), bridge.key_text().as_deref())?;
     let shown = bridge.key_text().map_or(change.added.clone(), |key| change.added.replace(&key, &hidden(&key)));
     println!("{}:\n\n{shown}\n", change.path.display());
+    if change.holds_key {
+        println!("The file holds the key, so it will be readable by you alone.\n");
+    }
     if !install.yes && !agreed()? {
         println!("Nothing was written.");
         return Ok(());
     }
-    write(&change.path, &change.whole)?;
+    write(&change)?;
     println!("Written. {}", change.then);
     Ok(())
 }
@@ -64,7 +68,9 @@ fn change(client: McpClient, home: &Path, url: &str, key: Option<&str>) -> Resul
         McpClient::Claude => {
             let key = key.ok_or("KITH_KEY is not set. Claude Code keeps the API key in its configuration.")?;
             let server = json!({"type": "http", "url": url, "headers": {"Authorization": format!("Bearer {key}")}});
-            in_json(home.join(".claude.json"), "mcpServers", server, "Start Claude Code again; /mcp lists the server.")
+            let then = "Start Claude Code again; /mcp lists the server.";
+            let change = in_json(home.join(".claude.json"), "mcpServers", server, then)?;
+            Ok(ConfigChange { holds_key: true, ..change })
         }
         McpClient::Cursor => {
             let server = json!({"url": url, "headers": {"Authorization": "Bearer ${env:KITH_KEY}"}});
@@ -78,13 +84,21 @@ fn change(client: McpClient, home: &Path, url: &str, key: Option<&str>) -> Resul
             let mut change = in_json(home.join(below).join("Code/User/mcp.json"), "servers", server, then)?;
             let mut whole: Value = serde_json::from_str(&change.whole).map_err(|error| error.to_string())?;
             let inputs = whole.as_object_mut().map(|it| it.entry("inputs").or_insert_with(|| json!([])));
-            if let Some(Value::Array(inputs)) = inputs
-                && !inputs.iter().any(|input| input["id"] == NAME)
-            {
-                inputs
-                    .push(json!({"type": "promptString", "id": NAME, "description": "Kith API key", "password": true}));
+            let input = json!({"type": "promptString", "id": NAME, "description": "Kith API key", "password": true});
+            match inputs {
+                Some(Value::Array(inputs)) => {
+                    if !inputs.iter().any(|input| input["id"] == NAME) {
+                        inputs.push(input.clone());
+                    }
+                }
+                _ => {
+                    let path = change.path.display();
+                    return Err(format!("{path}: \"inputs\" is not an array, so nothing was changed."));
+                }
             }
-            change.whole = pretty(&whole);
+            let mut added: Value = serde_json::from_str(&change.added).map_err(|error| error.to_string())?;
+            added["inputs"] = json!([input]);
+            (change.added, change.whole) = (pretty(&added), pretty(&whole));
             Ok(change)
         }
         McpClient::Codex => in_toml(home.join(".codex/config.toml"), url),
@@ -106,7 +120,7 @@ fn in_json(path: PathBuf, object: &str, server: Value, then: &'static str) -> Re
     };
     servers.insert(NAME.into(), server.clone());
     let added = pretty(&json!({object: {NAME: server}}));
-    Ok(ConfigChange { path, added, whole: pretty(&whole), then })
+    Ok(ConfigChange { path, added, whole: pretty(&whole), holds_key: false, then })
 }
 
 /// Adds a server to a TOML file. A section of a table may stand anywhere, so it is put at the end, and the rest stays as it is.
@@ -125,7 +139,8 @@ fn in_toml(path: PathBuf, url: &str) -> Result<ConfigChange, String> {
         "\n\n"
     };
     let whole = format!("{text}{between}{added}");
-    Ok(ConfigChange { path, added, whole, then: "Start Codex with the API key in the environment variable KITH_KEY." })
+    let then = "Start Codex with the API key in the environment variable KITH_KEY.";
+    Ok(ConfigChange { path, added, whole, holds_key: false, then })
 }
 
 fn pretty(value: &Value) -> String {
@@ -142,8 +157,9 @@ fn read(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Writes a file as a whole or not at all. A new one is for its owner alone, because it may hold a key.
-fn write(path: &Path, text: &str) -> Result<(), String> {
+/// Writes a file as a whole or not at all. A new one, and one that holds a key, is for its owner alone.
+fn write(change: &ConfigChange) -> Result<(), String> {
+    let (path, text) = (&change.path, &change.whole);
     let failed = |error: io::Error| format!("can't write {}: {error}", path.display());
     // A link leads to where the person keeps the file.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -151,7 +167,8 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     let beside = path.with_extension("kith-new");
-    let mode = fs::metadata(path).map_or(0o600, |it| it.permissions().mode() & 0o777);
+    let most = if change.holds_key { 0o600 } else { 0o777 };
+    let mode = fs::metadata(path).map_or(0o600, |it| it.permissions().mode() & most);
     let _ = fs::remove_file(&beside);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
@@ -177,7 +194,7 @@ mod tests {
         fs::write(home.join(".claude.json"), "{\"theme\": \"dark\", \"mcpServers\": {\"other\": {\"url\": \"x\"}}}")
             .unwrap();
         let change = change(McpClient::Claude, &home, URL, Some("sk_live_0123456789")).unwrap();
-        write(&change.path, &change.whole).unwrap();
+        write(&change).unwrap();
         let whole: Value = serde_json::from_str(&fs::read_to_string(home.join(".claude.json")).unwrap()).unwrap();
         assert_eq!((&whole["theme"], &whole["mcpServers"]["other"]["url"]), (&json!("dark"), &json!("x")));
         assert_eq!(whole["mcpServers"]["kith"]["headers"]["Authorization"], "Bearer sk_live_0123456789");
@@ -189,7 +206,7 @@ mod tests {
         let home = folder("clients");
         for client in [McpClient::Cursor, McpClient::Vscode, McpClient::Codex] {
             let first = change(client, &home, URL, None).unwrap();
-            write(&first.path, &first.whole).unwrap();
+            write(&first).unwrap();
             assert!(first.whole.contains(URL) && !first.whole.contains("null"), "{}", first.whole);
             assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
             match client {

@@ -6,6 +6,7 @@ pub mod bounds;
 pub mod bridge;
 pub mod budget;
 pub mod cache;
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod doctor;

@@ -129,6 +129,7 @@ impl Kith {
             undo_days: config.undo_days,
             public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into(),
             running: Arc::default(),
+            clients: Arc::default(),
             wakes: Arc::default(),
             request_log: Arc::default(),
             proxies: Arc::new(config.trusted_proxies.clone()),

@@ -16,6 +16,8 @@ use crate::http_client::{retry_after, use_ring, with_causes};
 
 /// The longest time for a whole attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
+/// The longest time for a document.
+const DOCUMENT_LIMIT: Duration = Duration::from_secs(5);
 /// The longest time for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The longest time for a look-up of a name outside of an attempt: somebody waits for the answer.
@@ -268,10 +270,13 @@ impl Targets {
         Attempted { answer, duration_ms: started.elapsed().as_millis() as u64 }
     }
 
-    /// Fetches a JSON document of at most this many bytes. The text of the error completes a sentence.
+    /// Fetches a JSON document of at most this many bytes, within some seconds, because a person waits for it. The text of the error
+    /// completes a sentence.
     pub async fn fetch_json(&self, url: &str, most_bytes: usize) -> Result<String, String> {
+        let in_words = |error| in_words(error, DOCUMENT_LIMIT);
         let url = self.parse(url).map_err(|bad| bad.to_string())?;
-        let mut response = self.client.get(url).header("accept", "application/json").send().await.map_err(in_words)?;
+        let request = self.client.get(url).header("accept", "application/json").timeout(DOCUMENT_LIMIT);
+        let mut response = request.send().await.map_err(in_words)?;
         if response.status() != 200 {
             return Err(format!("it answers {}.", response.status().as_u16()));
         }
@@ -291,7 +296,7 @@ impl Targets {
         for (name, value) in outgoing.headers {
             request = request.header(name, value);
         }
-        let response = request.send().await.map_err(in_words)?;
+        let response = request.send().await.map_err(|error| in_words(error, ATTEMPT_LIMIT))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers()).map(|seconds| seconds.min(LONGEST_RETRY_AFTER));
         let body = beginning(response).await;
@@ -321,9 +326,9 @@ async fn beginning(mut response: reqwest::Response) -> String {
 }
 
 /// Why there is no answer. The address is left out: it may contain a token.
-fn in_words(error: reqwest::Error) -> String {
+fn in_words(error: reqwest::Error, limit: Duration) -> String {
     if error.is_timeout() {
-        return format!("No answer within {} seconds.", ATTEMPT_LIMIT.as_secs());
+        return format!("No answer within {} seconds.", limit.as_secs());
     }
     let words = with_causes(&error.without_url());
     if words.contains(&NotPublic.to_string()) { BadTarget::NotAllowed.to_string() } else { format!("{words}.") }
@@ -423,5 +428,19 @@ mod tests {
             assert_eq!(refused, Err(BadTarget::NotAllowed), "{mixed:?}");
         }
         assert!(targets(true, &["10.0.0.1"]).check("http://localhost:80/").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_document_is_not_fetched_from_a_private_address() {
+        // Something listens there, so that only the guard keeps it from being read.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let public = targets(false, &["127.0.0.1"]);
+        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "app.example"] {
+            let why = public.fetch_json(&format!("http://{host}:{port}/app.json"), 1000).await.expect_err(host);
+            assert_eq!(why, BadTarget::NotAllowed.to_string(), "{host}");
+        }
+        let connected = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(connected.is_err(), "nobody has connected");
     }
 }

@@ -310,6 +310,8 @@ fn records_are_shown_in_either_words() {
             entity: by_table("deals"),
             id: ids("\"d_~\""),
             deleted_at: "\"now\"".into(),
+            name: None,
+            with: Vec::new(),
             note: None,
         }),
         Some("deals"),
@@ -383,8 +385,13 @@ fn batches_and_searches_are_shown_in_either_words() {
 
 #[test]
 fn sql_is_shown_as_the_database_has_it() {
-    let result =
-        SqlResult { rows: rows(&["id"], &[&[json!("c_~")]]), row_count: 1, command: "SELECT".into(), truncated: false };
+    let result = SqlResult {
+        rows: rows(&["id"], &[&[json!("c_~")]]),
+        row_count: 1,
+        command: "SELECT".into(),
+        truncated: false,
+        before: Vec::new(),
+    };
     let columns = json!([{"name": "id", "type": "text"}]);
     shows(
         &Ok(Answer::Sql(result)),

@@ -58,6 +58,10 @@ pub fn store_ids(column: &str, value: &mut Value) {
         Value::Array(items) if column.ends_with("_ids") || column == "filter_params" => {
             items.iter_mut().for_each(store)
         }
+        // Modes of a change have the same values inside.
+        Value::Object(members) if column.ends_with("_id") || column.ends_with("_ids") => {
+            members.values_mut().for_each(|value| store_ids(column, value));
+        }
         _ => {}
     }
 }

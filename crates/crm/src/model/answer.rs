@@ -49,6 +49,10 @@ pub enum Answer {
         id: String,
         /// The time of the deletion, as JSON.
         deleted_at: String,
+        /// What people call the record, if it has a name.
+        name: Option<String>,
+        /// What was removed with it from the control plane: a name of many, and how many.
+        with: Vec<(&'static str, u64)>,
         /// A note on the deletion for the caller, if there is one.
         note: Option<&'static str>,
     },
@@ -315,4 +319,15 @@ pub struct SqlResult {
     pub command: String,
     /// Whether a limit cut the result.
     pub truncated: bool,
+    /// The statements before, of which only these are known.
+    pub before: Vec<RanStatement>,
+}
+
+/// A statement that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RanStatement {
+    /// The command tag without counts.
+    pub command: String,
+    /// The number of rows that were returned or affected; `None` if the command has no count.
+    pub rows: Option<u64>,
 }

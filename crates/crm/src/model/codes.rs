@@ -64,6 +64,12 @@ pub const CODES: &[Code] = &[
         "Leave the header out.",
     ),
     code(
+        "confirmation_required",
+        &[400],
+        "A tool of MCP would remove something for good. The message says what. Requests of REST need no confirmation.",
+        "If the person agrees, call the tool again with `confirm: true`.",
+    ),
+    code(
         "unauthorized",
         &[401],
         "The request has no key or session, an unknown one, or one that has ended; or a log-in failed.",
@@ -345,6 +351,7 @@ mod tests {
             refused("plan_required"),
             refused("unknown_control"),
             refused("control_not_supported"),
+            refused("confirmation_required"),
             refused("run_finished"),
             refused("already_undone"),
             refused("undo_expired"),

@@ -19,6 +19,7 @@ pub mod id;
 pub mod inbound;
 pub mod json;
 pub mod lifecycle;
+pub mod naming;
 pub mod operation;
 pub mod page;
 pub mod rows;

@@ -12,7 +12,9 @@ use crate::model::email::is_blank;
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
-use crate::plan::record::{is_free_form, value_for, writable_column};
+use crate::plan::cell::{is_free_form, value_for};
+use crate::plan::modes;
+use crate::plan::record::writable_column;
 
 /// Maximum number of records in a batch (docs/wire.md, "Batches").
 pub const MAX_ROWS: usize = 500;
@@ -179,6 +181,7 @@ fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<(Columns<'a>, 
 
 fn cell<'a>(table: &'a Table, name: &str, value: &Value) -> Result<((&'a str, Meeting), Option<String>), Fault> {
     let column = writable_column(table, name)?;
+    modes::refuse(name, value)?;
     let (meeting, text) = match value {
         Value::Null if is_free_form(column) => (Meeting::Replace, Some("{}".to_owned())),
         Value::Object(_) if column.type_name == "jsonb" => (Meeting::Merge, value_for(column, value)?),

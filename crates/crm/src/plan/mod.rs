@@ -6,6 +6,7 @@
 pub mod automation;
 pub mod automation_stages;
 pub mod batch;
+mod cell;
 pub mod control;
 pub mod email;
 pub mod email_settings;
@@ -14,6 +15,7 @@ pub mod filter;
 pub mod link;
 pub mod list;
 pub mod mailbox;
+pub mod modes;
 pub mod placeholder;
 pub mod raw;
 pub mod record;

@@ -67,6 +67,18 @@ fn is_plain(command: Command) -> bool {
     }
 }
 
+/// Whether the command tag of a text says enough of what it does to rows: it is one plain statement that writes, or can't run in a
+/// transaction. A query may call a function that writes, and a deletion may reach other tables.
+pub fn tells_all(sql: &str) -> bool {
+    let mut statements = statements(sql);
+    let (Some(Ok(only)), None) = (statements.next(), statements.next()) else { return false };
+    match only.command {
+        Command::Insert | Command::Update | Command::Merge => !only.has_word("WITH"),
+        Command::Show | Command::Copy | Command::TransactionControl | Command::NoTransaction => true,
+        Command::Query | Command::Delete | Command::Explain | Command::Definition | Command::Other => false,
+    }
+}
+
 /// Splits the SQL text and refuses statements that are not allowed.
 pub fn plan<'a>(sql: &'a str, params: &'a [Value]) -> Result<Raw<'a>, Fault> {
     if sql.contains('\0') {

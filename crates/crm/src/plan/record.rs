@@ -9,8 +9,11 @@ use crate::model::entity::{Entity, NamedBy, READ_ONLY_COLUMNS, ToMany, WriteRule
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
+use crate::model::naming::{called, naming_columns};
 use crate::model::rows::Rows;
-use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul};
+use crate::model::value::{TypeKind, array_of_texts, has_nul};
+use crate::plan::cell::{is_free_form, nul, value_for};
+use crate::plan::modes::{self, Edit, KeyEdit, mode_of};
 use crate::plan::{Outcome, has_columns, one};
 
 /// The name of a row.
@@ -87,6 +90,15 @@ pub enum Change {
         add: String,
         /// The keys to remove, as an array literal.
         remove: Option<String>,
+        /// The keys that are changed by what they have.
+        edits: Vec<KeyEdit>,
+    },
+    /// The column is changed by what it has.
+    Edit {
+        /// The change.
+        edit: Edit,
+        /// Whether the column is JSON.
+        is_json: bool,
     },
 }
 
@@ -99,6 +111,8 @@ pub struct Delete<'a> {
     pub name: Name<'a>,
     /// The column of the record's id.
     pub key: &'a str,
+    /// The columns that say what people call the record.
+    pub naming: Vec<&'static str>,
     /// Whether the row is removed instead of hidden.
     pub hard: bool,
 }
@@ -169,6 +183,7 @@ pub fn create<'a>(
         .iter()
         .map(|(name, value)| {
             let column = writable_column(table, name)?;
+            modes::refuse(name, value)?;
             let value = match value {
                 Value::Null if is_free_form(column) => Some("{}".to_owned()),
                 value => value_for(column, value)?,
@@ -227,7 +242,8 @@ pub fn update<'a>(
 
 /// Plans to delete a record.
 pub fn delete<'a>(table: &'a Table, id: &RecordName, hard: bool) -> Result<Delete<'a>, Fault> {
-    Ok(Delete { table, name: name(table, id)?, key: table.key()?, hard: hard || !table.soft_deletes() })
+    let naming = naming_columns(table.entity(), |column| table.column(column).is_some());
+    Ok(Delete { table, name: name(table, id)?, key: table.key()?, naming, hard: hard || !table.soft_deletes() })
 }
 
 /// Plans to restore a record. Refuses tables without `deleted_at`.
@@ -247,20 +263,29 @@ fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     match value {
         Value::Null if is_free_form(column) => Ok(Change::Set(Some("{}".into()))),
         Value::Object(_) if has_nul(value) => Err(nul(&column.name)),
+        value if !is_free_form(column) && mode_of(value).is_some() => {
+            let is_json = column.kind == TypeKind::Json;
+            match mode_of(value) {
+                // The operators are those of jsonb.
+                Some(_) if is_json && column.type_name != "jsonb" => value_for(column, value).map(Change::Set),
+                Some((mode, operand)) => Ok(Change::Edit { edit: modes::edit(column, mode, operand)?, is_json }),
+                None => value_for(column, value).map(Change::Set),
+            }
+        }
         Value::Object(object) if column.type_name == "jsonb" => {
-            let (gone, kept): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| value.is_null());
-            let add = Value::Object(kept.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect());
-            let names: Vec<String> = gone.into_iter().map(|(key, _)| key.clone()).collect();
+            let (mut add, mut names, mut edits) = (Map::new(), Vec::new(), Vec::new());
+            for (key, value) in object {
+                match mode_of(value) {
+                    _ if value.is_null() => names.push(key.clone()),
+                    Some((mode, operand)) => edits.push(modes::key_edit(key, mode, operand)),
+                    None => drop(add.insert(key.clone(), value.clone())),
+                }
+            }
             let remove = (!names.is_empty()).then(|| array_of_texts(&names));
-            Ok(Change::Merge { add: add.to_string(), remove })
+            Ok(Change::Merge { add: Value::Object(add).to_string(), remove, edits })
         }
         value => value_for(column, value).map(Change::Set),
     }
-}
-
-/// Whether this is the free-form column of a record. It is never NULL.
-pub(super) fn is_free_form(column: &Column) -> bool {
-    column.name == "custom" && column.kind == TypeKind::Json
 }
 
 pub(super) fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault> {
@@ -273,21 +298,6 @@ pub(super) fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Co
         return Err(Fault::invalid_with_hint(format!("\"{name}\" is read-only."), "Leave it out; the server sets it."));
     }
     Ok(column)
-}
-
-pub(super) fn value_for(column: &Column, value: &Value) -> Result<Option<String>, Fault> {
-    if has_nul(value) {
-        return Err(nul(&column.name));
-    }
-    if is_free_form(column) && !value.is_object() {
-        return Err(Fault::invalid(format!("\"{}\" takes a JSON object.", column.name)));
-    }
-    for_column(value, &column.kind)
-        .map_err(|why| Fault::invalid(format!("\"{}\" ({}) {why}.", column.name, column.type_name)))
-}
-
-fn nul(column: &str) -> Fault {
-    Fault::invalid(format!("\"{column}\" contains a NUL character, which PostgreSQL does not take."))
 }
 
 impl Find<'_> {
@@ -330,7 +340,7 @@ impl<'a> Update<'a> {
     pub fn set_values(&self) -> Vec<(&'a str, Option<String>)> {
         let set = |change: &Change| match change {
             Change::Set(value) => Some(value.clone()),
-            Change::Merge { .. } => None,
+            Change::Merge { .. } | Change::Edit { .. } => None,
         };
         self.changes.iter().filter_map(|(column, change)| Some((*column, set(change)?))).collect()
     }
@@ -365,6 +375,8 @@ impl Delete<'_> {
             entity: self.table.entity(),
             id: text("id"),
             deleted_at: text("deleted_at"),
+            name: called(|column| row.string(0, column)),
+            with: Vec::new(),
             note: self.table.entity().and_then(|entity| entity.deletion_note),
         }))
     }

@@ -18,6 +18,8 @@ use crate::plan::{Outcome, has_columns};
 pub struct Saved {
     /// The id, `l_…`.
     pub id: String,
+    /// The name.
+    pub name: Option<String>,
     /// The table of the list's rows.
     pub target_table: String,
     /// The kind of the list.
@@ -202,6 +204,7 @@ fn of(json: impl Fn(&str) -> Value) -> Result<Saved, Fault> {
     let target_table = text("target_table").ok_or_else(|| unusable("target_table", "it has no target_table".into()))?;
     Ok(Saved {
         id: text("id").unwrap_or_default(),
+        name: text("name"),
         target_table,
         kind,
         columns: names("columns")?,

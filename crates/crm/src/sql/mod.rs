@@ -16,6 +16,7 @@ pub mod idempotency;
 pub mod inbound;
 pub mod link;
 pub mod log;
+pub mod modes;
 pub mod pages;
 pub mod read;
 pub mod saved;

@@ -1,6 +1,8 @@
 //! INSERT, UPDATE and DELETE statements for one record.
 
+use crate::model::naming::MAX_NAME;
 use crate::plan::record::{Change, Create, Delete, PLACE, Restore, Update};
+use crate::sql::modes;
 use crate::sql::read::{is_pipeline, named};
 use crate::sql::{Label, Sql};
 
@@ -64,13 +66,18 @@ pub fn update(update: &Update<'_>) -> Sql {
         let label = || Label::Column((*column).to_owned());
         match change {
             Change::Set(value) => set(&mut sql, column, value, update.refuses_new_stage),
-            Change::Merge { add, remove } => {
-                sql.push("(CASE WHEN jsonb_typeof(").column("t", column).push(") = 'object' THEN ");
-                sql.column("t", column).push(" ELSE '{}' END || ").bind(Some(add.clone()), label()).push("::jsonb)");
-                if let Some(remove) = remove {
-                    sql.push(" - ").bind(Some(remove.clone()), label()).push("::text[]");
-                }
+            Change::Merge { add, remove, edits } => {
+                let merged = |sql: &mut Sql| {
+                    sql.push("(CASE WHEN jsonb_typeof(").column("t", column).push(") = 'object' THEN ");
+                    sql.column("t", column).push(" ELSE '{}' END || ");
+                    sql.bind(Some(add.clone()), label()).push("::jsonb)");
+                    if let Some(remove) = remove {
+                        sql.push(" - ").bind(Some(remove.clone()), label()).push("::text[]");
+                    }
+                };
+                modes::with_keys(&mut sql, column, edits, &merged);
             }
+            Change::Edit { edit, is_json } => modes::edited(&mut sql, column, edit, *is_json),
         }
     }
     if !update.table.soft_deletes() {
@@ -115,6 +122,10 @@ pub fn delete(delete: &Delete<'_>) -> Sql {
         sql.push(" RETURNING ").column("t", key).push(" AS id, now() AS deleted_at");
     } else {
         sql.push(" AND t.deleted_at IS NULL RETURNING ").column("t", key).push(" AS id, t.deleted_at");
+    }
+    for column in &delete.naming {
+        sql.push(", pg_catalog.left(").column("t", column).push("::text, ").number(MAX_NAME + 1);
+        sql.push(") AS ").name(column);
     }
     sql
 }

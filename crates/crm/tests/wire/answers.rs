@@ -89,6 +89,8 @@ fn answers_with_records() {
                     entity: by_table("deals"),
                     id: ids("\"d_~\""),
                     deleted_at: "\"2026-01-01T00:00:00+00:00\"".into(),
+                    name: Some("Acme".into()),
+                    with: Vec::new(),
                     note: Some("A note."),
                 },
             ),
@@ -122,6 +124,7 @@ fn answers_of_other_kinds() {
         row_count: 1,
         command: "SELECT".into(),
         truncated,
+        before: Vec::new(),
     };
     let workspace = Answer::Workspace {
         workspace_id: "ws_~".into(),

@@ -51,6 +51,7 @@ fn faults() -> Vec<Fault> {
         },
         refused("unknown_control"),
         refused("control_not_supported"),
+        refused("confirmation_required"),
         refused("run_finished"),
         refused("already_undone"),
         refused("undo_expired"),

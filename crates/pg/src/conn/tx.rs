@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::ops::DerefMut;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -14,7 +15,7 @@ use super::Boundary;
 use super::collect::{Collect, End};
 use super::reply::{Keep, Reply, out_of_place};
 use super::statements::{bind, bind_and_execute, describe, unknown, write};
-use super::{Begin, Caps, Conn, Description, Format, Outcome, Truncated, command};
+use super::{Begin, Caps, Conn, Description, Format, Outcome, Rows, Truncated, command};
 use crate::error::{Error, ServerError};
 use crate::types::TypeCache;
 
@@ -196,10 +197,11 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         Ok(Outcome { rows: collect.rows, tag, truncated: collect.truncated })
     }
 
-    /// Runs the statement that was prepared last to its end, without parameters, and drops its rows.
+    /// Runs the statement that was prepared last to its end, without parameters, and drops its rows. The
+    /// result has only the tag.
     ///
     /// After an error the transaction can only be rolled back.
-    pub async fn discard(&mut self) -> Result<(), Error> {
+    pub async fn discard(&mut self) -> Result<Outcome, Error> {
         self.usable()?;
         let Some(mut current) = self.current.take() else {
             return Err(Error::Protocol("nothing was prepared".into()));
@@ -213,14 +215,15 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         })?;
         bind_and_execute::<&str>(outbox, "", &[], 0)?;
         frontend::flush(outbox);
-        match self.conn.statement_end(None).await? {
-            End::Complete(_) | End::Suspended => {}
+        let tag = match self.conn.statement_end(None).await? {
+            End::Complete(tag) => tag,
+            End::Suspended => String::new(),
             End::Failed { error, .. } => return Err(self.fail(error).await),
             copy => return Err(self.refuse_copy(copy).await),
-        }
+        };
         current.is_parsed = true;
         self.current = Some(current);
-        Ok(())
+        Ok(Outcome { rows: Rows::new(Arc::default()), tag, truncated: None })
     }
 
     /// What holds the connection.

@@ -1,12 +1,22 @@
 //! What a committed transaction may have changed, for those who wait for changes.
 
 use crm::model::ask::Ask;
+use crm::model::change::ChangeSet;
 
 /// Proof that a transaction was committed.
 #[derive(Debug)]
 pub struct Committed {
     /// What the transaction may have changed.
     pub changed: Changed,
+    /// What it has changed by the change log, if the caller wants to know.
+    pub effect: Option<Box<ChangeSet>>,
+}
+
+impl Committed {
+    /// The end of a call that has changed no rows of the workspace.
+    pub(super) fn nothing() -> Committed {
+        Committed { changed: Changed::Nothing, effect: None }
+    }
 }
 
 /// What a transaction may have changed.

@@ -40,16 +40,38 @@ impl Execution<'_> {
         let mut results = self.tenant.run_and_roll_back(&[self.named()], &all).await?;
         let outcome =
             results.pop().as_ref().and_then(ChangeSet::read).ok_or_else(no_outcome).map_err(RunError::Fault)?;
-        self.rehearsed = Some(outcome);
+        self.told = Some(outcome);
         results.truncate(statements.len());
         Ok(results)
+    }
+
+    /// Runs statements that write, and records what they have changed, in one round trip.
+    pub(super) async fn write_and_tell(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
+        let [_, last] = sql::log::outcome(self.app.store.secret_of(&self.caller.database).expose());
+        let all: Vec<Sql> = statements.iter().cloned().chain([last]).collect();
+        let context = self.context();
+        let mut results = self.tenant.run(&mut self.transaction, &context, &all).await?;
+        self.told = results.pop().as_ref().and_then(ChangeSet::read);
+        Ok(results)
+    }
+
+    /// Records what the open transaction has changed so far.
+    pub(super) async fn tell(&mut self) -> Result<(), Fault> {
+        let [_, outcome] = sql::log::outcome(self.app.store.secret_of(&self.caller.database).expose());
+        // The caller's SQL may have changed the settings.
+        self.restore_session()?;
+        if let Transaction::Open(open) = &mut self.transaction {
+            let rows = open.conclude(&[outcome]).await.map_err(fault::of_connection)?;
+            self.told = ChangeSet::read(&rows);
+        }
+        Ok(())
     }
 
     /// Checks the deferred constraints of a dry run's transaction, and returns what it has changed.
     pub(super) async fn outcome(&mut self, is_sql: bool) -> Result<ChangeSet, Fault> {
         let secret = self.app.store.secret_of(&self.caller.database);
         let Transaction::Open(open) = &mut self.transaction else {
-            return Ok(self.rehearsed.take().unwrap_or_else(ChangeSet::empty));
+            return Ok(self.told.take().unwrap_or_else(ChangeSet::empty));
         };
         match open.conclude(&sql::log::dry_outcome(secret.expose())).await {
             Ok(rows) => ChangeSet::read(&rows).ok_or_else(no_outcome),

@@ -36,8 +36,10 @@ pub(super) struct Execution<'a> {
     /// The run of an undo, and what it undoes.
     pub(super) undo: Option<UndoRun>,
     pub(super) transaction: Transaction,
-    /// What a dry run without an open transaction has changed.
-    pub(super) rehearsed: Option<ChangeSet>,
+    /// Whether the caller wants to know what is changed.
+    pub(super) tells: bool,
+    /// What has been changed: by a dry run without an open transaction, or if the caller wants to know.
+    pub(super) told: Option<ChangeSet>,
     reserved: Option<&'a Idempotency<'a>>,
     /// The e-mails that leave once the transaction is committed.
     pub(super) outgoing: Vec<OutgoingEmail>,
@@ -125,7 +127,8 @@ impl<'a> Execution<'a> {
             max_affected,
             undo,
             transaction,
-            rehearsed: None,
+            tells: false,
+            told: None,
             reserved,
             outgoing,
             attempt,
@@ -199,7 +202,7 @@ impl<'a> Execution<'a> {
     }
 
     /// The statements that set the actor and the limits of the transaction.
-    fn context(&self) -> Vec<Sql> {
+    pub(super) fn context(&self) -> Vec<Sql> {
         let mut context = vec![self.named()];
         let is_dry = self.effect == Effect::DryRun;
         if is_dry || self.max_affected.is_some() {
@@ -241,6 +244,9 @@ impl<'a> Execution<'a> {
         if self.is_rehearsal() {
             // On the heap, like all that most calls do not need.
             return Box::pin(self.rehearse(statements)).await;
+        }
+        if self.tells && matches!(self.transaction, Transaction::PerPlan) {
+            return Box::pin(self.write_and_tell(statements)).await;
         }
         let context = self.context();
         self.tenant.run(&mut self.transaction, &context, statements).await
@@ -443,7 +449,7 @@ impl<'a> Execution<'a> {
             let is_batch = self.together.is_some();
             Box::pin(outgoing::release(self.app, self.caller, &self.outgoing, is_batch)).await;
         }
-        Ok(Committed { changed })
+        Ok(Committed { changed, effect: self.told.map(Box::new) })
     }
 
     /// Queues the e-mails that leave, and commits the open transaction.

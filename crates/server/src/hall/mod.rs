@@ -70,6 +70,8 @@ pub struct Controls<'a> {
     pub progress: Option<&'a dyn Progress>,
     /// The room of the call's values, if they are counted. It is freed where other room counts them.
     pub values: Option<&'a Held>,
+    /// Whether the caller wants to know which rows were changed, as the change log has them.
+    pub tells: bool,
 }
 
 /// Is told how far a call with several steps is: the operations of a batch, the statements of SQL.
@@ -136,11 +138,12 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
         // On the heap, because it is large and reads do not need it.
         return Box::pin(perform_once(app, caller, ask, controls, idempotency)).await;
     }
-    if let Ask::Operations(_) | Ask::Steps(Steps::Import { .. } | Steps::ReceiveEmail { .. }) = ask {
+    let tells = controls.tells && ask.writes() && !plan::reads_only(&caller.who);
+    if is_together(ask, tells) {
         return Box::pin(perform_together(app, caller, ask, controls)).await;
     }
     let mut execution = Execution::per_plan(app, caller).await?.at_most(controls.max_affected);
-    execution.progress = controls.progress;
+    (execution.progress, execution.tells) = (controls.progress, tells);
     match answer_alone(&mut execution, ask).await {
         Ok(answer) => {
             let committed = execution.commit(Some(ask), None).await?;
@@ -150,6 +153,16 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
             execution.roll_back().await;
             Err(fault)
         }
+    }
+}
+
+/// Whether all of an ask runs in one open transaction.
+fn is_together(ask: &Ask, tells: bool) -> bool {
+    match ask {
+        Ask::Operations(_) | Ask::Steps(Steps::Import { .. } | Steps::ReceiveEmail { .. }) => true,
+        // What it has changed is read before the commit.
+        Ask::Steps(Steps::Sql { sql, .. }) => tells && !plan::raw::tells_all(sql),
+        _ => false,
     }
 }
 
@@ -171,13 +184,18 @@ async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
         execution.roll_back().await;
         result
     };
-    result.map(|dry| Performed::Done(Answer::DryRun(Box::new(dry)), Committed { changed: Changed::Nothing }))
+    result.map(|dry| Performed::Done(Answer::DryRun(Box::new(dry)), Committed::nothing()))
 }
 
 async fn perform_together(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     let mut execution = Execution::in_one(app, caller, controls.max_affected).await?;
     execution.progress = controls.progress;
-    match answer(&mut execution, ask, controls).await {
+    let answered = answer(&mut execution, ask, controls).await;
+    let told = match (&answered, controls.tells && !plan::reads_only(&caller.who)) {
+        (Ok(_), true) => execution.tell().await,
+        _ => Ok(()),
+    };
+    match told.and(answered) {
         Ok(answer) => Ok(Performed::Done(answer, execution.commit(Some(ask), None).await?)),
         Err(fault) => {
             execution.roll_back().await;

@@ -177,14 +177,15 @@ fn member(row: Rows) -> Answer {
 
 /// Removes a record from a static list.
 pub async fn remove_member(execution: &mut Execution<'_>, list_id: &str, id: &str) -> Result<Answer, Fault> {
-    find_static(execution, list_id).await?;
+    let list = find_static(execution, list_id).await?;
     let results = execution.write(&[sql::saved::remove_member(list_id, id)]).await.map_err(RunError::into_fault)?;
     let Some(rows) = results.into_iter().next().filter(|rows| !rows.is_empty()) else {
         return Err(Fault::NotFound { table: "the list's members".into(), id: id.to_owned() });
     };
     let text = |name| String::from_utf8_lossy(rows.named(0, name).unwrap_or(b"null")).into_owned();
     let entity = by_table("list_members");
-    Ok(Answer::Deleted { entity, id: text("id"), deleted_at: text("deleted_at"), note: None })
+    let (id, deleted_at) = (text("id"), text("deleted_at"));
+    Ok(Answer::Deleted { entity, id, deleted_at, name: list.name, with: Vec::new(), note: None })
 }
 
 async fn find_static(execution: &mut Execution<'_>, list_id: &str) -> Result<Saved, Fault> {

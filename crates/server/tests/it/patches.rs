@@ -112,3 +112,68 @@ async fn the_servers_own_columns_are_read_only() {
     assert!(reply.text("/hint").contains("\"email\""), "{}", reply.story());
     agent.patch(&path, odd).await.fault(400, "invalid_request").says("emial");
 }
+
+#[tokio::test]
+async fn a_list_in_custom_is_added_to_and_taken_from() {
+    let append = |items: Value| json!({"tags": {"$append": items}});
+    check(json!({"tags": ["a"], "x": 1}), append(json!(["b", "a", "c"])), json!({"tags": ["a", "b", "c"], "x": 1}))
+        .await;
+    check(json!({}), append(json!("a")), json!({"tags": ["a"]})).await;
+    check(json!({"tags": null}), append(json!([1, {"y": [2]}])), json!({"tags": [1, {"y": [2]}]})).await;
+    check(json!({"tags": "a"}), append(json!(["b"])), json!({"tags": ["a", "b"]})).await;
+    check(json!({"tags": ["a", "b", 1]}), json!({"tags": {"$remove": ["a", 1, "z"]}}), json!({"tags": ["b"]})).await;
+    check(json!({"tags": [["a", "b"], ["a"]]}), json!({"tags": {"$remove": [["a"]]}}), json!({"tags": [["a", "b"]]}))
+        .await;
+    check(json!({}), json!({"tags": {"$remove": "a"}}), json!({"tags": []})).await;
+    // Several at once, and beside plain keys.
+    check(
+        json!({"a": [1], "b": [1, 2], "c": "there", "d": "", "gone": 1}),
+        json!({"a": {"$append": [2]}, "b": {"$remove": [1]}, "c": {"$if_empty": "new"}, "d": {"$if_empty": {"x": 1}}, "e": 5, "gone": null}),
+        json!({"a": [1, 2], "b": [2], "c": "there", "d": {"x": 1}, "e": 5}),
+    )
+    .await;
+    // An object with other keys is a value as any other.
+    check(json!({}), json!({"a": {"$append": [1], "b": 2}}), json!({"a": {"$append": [1], "b": 2}})).await;
+}
+
+#[tokio::test]
+async fn an_array_column_is_added_to_and_a_field_is_filled() {
+    let agent = agent().await;
+    agent.sql("create table plans (id int primary key, tags text[], sizes int[] not null default '{}', note text, more jsonb)").await.status(200);
+    agent.post("/v1/plans", json!({"id": 1, "tags": ["b", "a"], "sizes": [1]})).await.status(201);
+    let patch = async |body: Value| agent.patch("/v1/plans/1", body).await;
+    let changed = patch(json!({"tags": {"$append": ["c", "a"]}, "sizes": {"$append": 2}, "note": {"$if_empty": "first"}, "more": {"$append": ["x"]}})).await;
+    let row = changed.status(200).data();
+    assert_eq!((&row["tags"], &row["sizes"]), (&json!(["b", "a", "c"]), &json!([1, 2])));
+    assert_eq!((&row["note"], &row["more"]), (&json!("first"), &json!(["x"])));
+    let changed = patch(json!({"tags": {"$remove": ["b", "z"]}, "sizes": {"$remove": [1, 2]}, "note": {"$if_empty": "second"}, "more": {"$remove": "x"}})).await;
+    let row = changed.status(200).data();
+    assert_eq!((&row["tags"], &row["sizes"]), (&json!(["a", "c"]), &json!([])));
+    assert_eq!((&row["note"], &row["more"]), (&json!("first"), &json!([])));
+    let filled = patch(json!({"sizes": {"$if_empty": [7]}, "tags": {"$if_empty": ["x"]}})).await.status(200).data();
+    assert_eq!((&filled["sizes"], &filled["tags"]), (&json!([7]), &json!(["a", "c"])));
+    patch(json!({"note": {"$append": "x"}})).await.fault(400, "invalid_request").says("no list");
+    patch(json!({"sizes": {"$append": ["x"]}})).await.fault(400, "invalid_request");
+    // A new record has nothing to add to.
+    for body in [json!({"id": 2, "tags": {"$append": ["a"]}}), json!({"id": 2, "more": {"x": {"$remove": 1}}})] {
+        agent.post("/v1/plans", body).await.fault(400, "invalid_request").says("$append");
+    }
+    let rows = json!({"contacts": [{"email": "a@b.example", "custom": {"tags": {"$append": ["a"]}}}]});
+    let rows = agent.post("/v1/contacts/batch", rows).await.status(200);
+    assert_eq!(rows.at("/data/0/status"), "error", "{}", rows.story());
+}
+
+#[tokio::test]
+async fn two_that_add_at_the_same_time_lose_nothing() {
+    let agent = agent().await;
+    let path = contact(&agent, json!({"tags": []})).await;
+    let adds = (0..8).map(|at| {
+        let (agent, path) = (agent.clone(), path.clone());
+        async move { agent.patch(&path, json!({"custom": {"tags": {"$append": [at]}}})).await.status(200) }
+    });
+    futures_util::future::join_all(adds).await;
+    let tags = agent.get(&path).await.data()["custom"]["tags"].clone();
+    let mut tags: Vec<u64> = tags.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    tags.sort_unstable();
+    assert_eq!(tags, (0..8).collect::<Vec<u64>>());
+}

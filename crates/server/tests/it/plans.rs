@@ -66,12 +66,15 @@ async fn a_months_requests_are_counted_over_all_keys() {
         wait = reply.header("retry-after").parse::<i64>().expect("seconds");
         assert!((1..=31 * 24 * 3600).contains(&wait), "{}", reply.story());
     }
+    // Calls of MCP are requests too.
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    refused(relm.post("/mcp", ping.clone()).await, 429, "quota_exceeded");
     // In the Kith that all tests share, the same workspace has no plan.
     agentcrm.at(&home().base).get("/v1/contacts").await.status(200);
 
     // The next month starts at zero.
     ahead_ms.store((wait + 1) * 1000, Ordering::Relaxed);
-    relm.get("/v1/contacts").await.status(200);
+    relm.post("/mcp", ping).await.status(200);
     for _ in 0..5 {
         agentcrm.get("/v1/contacts").await.status(200);
     }

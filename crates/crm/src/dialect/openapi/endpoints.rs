@@ -30,7 +30,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint(Get,    "/v1/{table}/search",                Act::Search,       "Fuzzy search, best first: typos, accents and parts of words are found. Built-in tables only."),
     endpoint(Post,   "/v1/{table}",                       Act::Create,       "Creates a row. 409 with `existing_id` if a unique value is taken."),
     endpoint(Get,    "/v1/{table}/{id}",                  Act::Find,         "Gets one row. A built-in record has its related records; with a Relm key, only those that `?expand=` names."),
-    endpoint(Patch,  "/v1/{table}/{id}",                  Act::Update,       "Changes the columns that are named. JSON objects are merged one level deep; a key set to null is removed."),
+    endpoint(Patch,  "/v1/{table}/{id}",                  Act::Update,       "Changes the columns that are named. JSON objects are merged one level deep; a key set to null is removed. A list is replaced, unless its value is `{\"$append\": […]}` or `{\"$remove\": […]}`; `{\"$if_empty\": …}` sets a field that has no value."),
     endpoint(Delete, "/v1/{table}/{id}",                  Act::Delete,       "Soft-deletes a row; restore undoes this. `?hard=true` removes the row permanently, as does every delete in a table without `deleted_at`."),
     endpoint(Post,   "/v1/{table}/{id}/restore",          Act::Restore,      "Undoes a soft delete. 409 if a unique value was taken in the meantime."),
     endpoint(Get,    "/v1/lists/{id}/rows",               Act::ListRows,     "Resolves a saved list, dynamic or static, to pages of rows. The list's `config` has the columns and the order."),

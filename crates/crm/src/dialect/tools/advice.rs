@@ -37,6 +37,7 @@ const NEXT: &[(&str, &str)] = &[
     ("max_affected_exceeded",   "Nothing was kept. Narrow the call, or ask the person whether so many rows may change, then raise max_affected."),
     ("unknown_control",         "Nothing was done. Correct dry_run or max_affected, and call {tool} again."),
     ("control_not_supported",   "Leave out dry_run and max_affected; this changes no records."),
+    ("confirmation_required",   "Nothing was done. Tell the person what is lost. If they agree, call {tool} again with \"confirm\": true."),
     ("run_finished",            "Use another run_id."),
     ("undo_conflict",           "Nothing was undone. Show the person the conflicts; on_conflict: skip undoes the rest."),
     ("already_undone",          "Nothing is left to undo. To take back an undo, undo its run."),
@@ -70,7 +71,10 @@ pub fn error(fault: &Fault, tool: &Tool, dialect: &Dialect, meta: &Meta<'_>) -> 
             members.remove("hint");
         }
         members.insert("next".into(), next(fault, tool, dialect).into());
-        if matches!(fault.apart().0, Fault::Sql(_) | Fault::UndoConflict { .. }) {
+        if matches!(
+            fault.apart().0,
+            Fault::Sql(_) | Fault::UndoConflict { .. } | Fault::Refused { code: "confirmation_required", .. }
+        ) {
             // Their texts have values of records.
             members.insert(NOTE.into(), NOTE_TEXT.into());
         }
@@ -108,6 +112,8 @@ fn next(fault: &Fault, tool: &Tool, dialect: &Dialect) -> String {
         Fault::Sql(sql) if matches!(sql.sqlstate.as_str(), "25006" | "42501") && tool.kind.act == Act::Query => {
             return "query_sql only reads. Use execute_sql, if it is listed, to change something.".into();
         }
+        // The person was asked already.
+        Fault::Refused { code: "confirmation_required", hint: Some(hint), .. } => return hint.clone(),
         Fault::RateLimited { retry_after, .. } => return format!("Wait {retry_after} s, then call it again."),
         _ => {}
     }

@@ -8,14 +8,17 @@ use crate::dialect::tools::said::{Said, View};
 use crate::dialect::tools::{Act, ControlAct};
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
-use crate::model::control::Resource;
+use crate::model::control::{ControlAsk, Resource};
 use crate::model::fault::Fault;
+use crate::model::naming::quoted;
 
 /// The arguments of a tool, without those that many tools have.
 pub fn arguments(act: ControlAct, resource: Resource) -> Vec<Argument> {
     let id = || required("id", text(""));
     match act {
-        ControlAct::List => Vec::new(),
+        ControlAct::List | ControlAct::Logs => Vec::new(),
+        // They have no tools of their own: call_api makes these requests.
+        ControlAct::RemoveIntegration | ControlAct::ConnectMailbox | ControlAct::DisconnectMailbox => Vec::new(),
         ControlAct::Integration | ControlAct::SetIntegration => integration(act),
         ControlAct::Verify => vec![id()],
         ControlAct::Find | ControlAct::Delete | ControlAct::RotateSecret | ControlAct::Test => vec![id()],
@@ -90,10 +93,22 @@ impl Said<'_> {
         view.act = Act::Control(act, resource);
         view.is_detailed = true;
         let id = match act {
-            ControlAct::List | ControlAct::Create | ControlAct::Integration | ControlAct::SetIntegration => {
-                String::new()
-            }
-            _ => self.required("id")?,
+            ControlAct::List
+            | ControlAct::Create
+            | ControlAct::Integration
+            | ControlAct::SetIntegration
+            | ControlAct::RemoveIntegration
+            | ControlAct::ConnectMailbox
+            | ControlAct::DisconnectMailbox
+            | ControlAct::Logs => String::new(),
+            ControlAct::Find
+            | ControlAct::Update
+            | ControlAct::Delete
+            | ControlAct::History
+            | ControlAct::RotateSecret
+            | ControlAct::Test
+            | ControlAct::Replay
+            | ControlAct::Verify => self.required("id")?,
         };
         let operation = match act {
             ControlAct::List => ControlOperation::List(resource),
@@ -102,11 +117,18 @@ impl Said<'_> {
             ControlAct::Update => ControlOperation::Update(resource, &id),
             ControlAct::Delete => ControlOperation::Delete(resource, &id),
             ControlAct::RotateSecret => ControlOperation::RotateSecret(&id),
-            ControlAct::Test => ControlOperation::TestWebhook(&id),
+            ControlAct::Test => match resource {
+                Resource::Automations => ControlOperation::TestAutomation(&id),
+                Resource::Webhooks | Resource::Domains => ControlOperation::TestWebhook(&id),
+            },
             ControlAct::History => match resource {
                 Resource::Webhooks => ControlOperation::Deliveries(&id),
                 Resource::Automations | Resource::Domains => ControlOperation::Runs(&id),
             },
+            ControlAct::Logs => ControlOperation::Logs,
+            ControlAct::RemoveIntegration => ControlOperation::RemoveIntegration,
+            ControlAct::ConnectMailbox => ControlOperation::ConnectMailbox,
+            ControlAct::DisconnectMailbox => ControlOperation::DisconnectMailbox,
             ControlAct::Integration => ControlOperation::Integration,
             ControlAct::SetIntegration => ControlOperation::SetIntegration,
             ControlAct::Verify => ControlOperation::VerifyDomain(&id),
@@ -131,15 +153,21 @@ impl Said<'_> {
 const HELD: &str = "sending is switched off in this workspace";
 
 /// What a writing tool did, with a count. `holds`: webhooks wait.
-pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer, holds: bool) -> String {
+/// `is_empty`: an update names no fields.
+pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer, is_empty: bool, holds: bool) -> String {
     let one = resource.one().replace('_', " ");
     match act {
         ControlAct::SetIntegration => "Set the e-mail integration.".into(),
         ControlAct::Verify => "Asked the provider to check the DNS records of 1 domain.".into(),
         ControlAct::Integration => String::new(),
         ControlAct::Create => format!("Created 1 {one}."),
+        ControlAct::Update if is_empty => format!("Nothing was changed (0 of 1 {one}): the call names no field."),
         ControlAct::Update => format!("Updated 1 {one}."),
-        ControlAct::Delete => format!("Deleted 1 {one} for good."),
+        ControlAct::Delete => deletion(&one, answer),
+        ControlAct::RemoveIntegration => "Disconnected 1 e-mail provider, and forgot its secrets.".into(),
+        ControlAct::ConnectMailbox => "Connected 1 mailbox.".into(),
+        ControlAct::DisconnectMailbox => "Disconnected 1 mailbox, and forgot its password.".into(),
+        ControlAct::Test if resource == Resource::Automations => "Tested 1 automation. Nothing was kept.".into(),
         ControlAct::RotateSecret => format!("Replaced the secret of 1 {one}."),
         ControlAct::Test if holds => format!("Held 1 test event: {HELD}."),
         ControlAct::Test => "Queued 1 test event.".into(),
@@ -151,7 +179,46 @@ pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer, holds: bool
             Some(count) => format!("Queued {count} deliveries again."),
             None => "Queued 1 delivery again.".into(),
         },
-        ControlAct::List | ControlAct::Find | ControlAct::History => String::new(),
+        ControlAct::List | ControlAct::Find | ControlAct::History | ControlAct::Logs => String::new(),
+    }
+}
+
+/// What a deletion hit, and how much went with it.
+fn deletion(one: &str, answer: &Answer) -> String {
+    let Answer::Deleted { name, with, .. } = answer else { return format!("Deleted 1 {one} for good.") };
+    let with: Vec<String> = with.iter().map(|(many, count)| format!(", and with it {count} {many}")).collect();
+    format!("Deleted 1 {one}{} for good{}.", quoted(name.as_deref()), with.concat())
+}
+
+/// What is removed for good, for a person who decides. `answer` has what is there.
+pub fn loss(ask: &ControlAsk, answer: &Answer) -> String {
+    let text = |column: &str| match answer {
+        Answer::Record { record, .. } => record.row.string(0, column),
+        _ => None,
+    };
+    match ask {
+        ControlAsk::RemoveIntegration => {
+            format!("the e-mail integration{} with its secrets", quoted(text("from_email").as_deref()))
+        }
+        ControlAsk::DisconnectMailbox => format!("the mailbox{} with its password", quoted(text("address").as_deref())),
+        ask => {
+            let (one, with) = match ask.object() {
+                "webhook" => ("webhook", " and its deliveries"),
+                "automation" => ("automation", " and its runs"),
+                other => (other, ""),
+            };
+            format!("1 {one}{}{with}", quoted(text("url").or(text("name")).as_deref()))
+        }
+    }
+}
+
+/// The ask that shows what an ask would remove.
+pub fn shows(ask: &ControlAsk) -> Option<ControlAsk> {
+    match ask {
+        ControlAsk::Delete { resource, id } => Some(ControlAsk::Find { resource: *resource, id: id.clone() }),
+        ControlAsk::RemoveIntegration => Some(ControlAsk::Integration),
+        ControlAsk::DisconnectMailbox => Some(ControlAsk::Mailbox),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::dialect::relm::filter::OPERATORS;
 use crate::dialect::stored_id;
-use crate::dialect::tools::names::column_of;
+use crate::dialect::tools::names::{column_of, word};
 use crate::model::entity::by_table;
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::{Filter, Op, Reading, Subject};
@@ -62,6 +62,14 @@ fn filter(table: &str, name: &str, op: &str, value: Value) -> Result<Filter, Fau
         op => op,
     };
     let subject = subject(table, name);
+    let mut texts = texts;
+    if let (Some(entity), Subject::Column(column)) = (by_table(table), &subject) {
+        for text in &mut texts {
+            if let Some(word) = word(entity, column, text) {
+                *text = word.to_owned();
+            }
+        }
+    }
     let parameter = format!("filter.{name}");
     Ok(Filter { parameter, readings: vec![Reading { subject, op, values: texts }] })
 }

@@ -108,13 +108,24 @@ impl Said<'_> {
         let table = self.values.get("table")?.as_str()?.to_owned();
         if let (Act::List, [first, id, second]) = (act, table.split('/').collect::<Vec<_>>().as_slice()) {
             let act = match (*first, *second) {
-                ("runs", "changes") => Act::ListChanges,
-                ("webhooks", "deliveries") => Act::Control(ControlAct::History, Resource::Webhooks),
-                ("automations", "runs") => Act::Control(ControlAct::History, Resource::Automations),
-                _ => return None,
+                ("runs", "changes") => Some(Act::ListChanges),
+                ("webhooks", "deliveries") => Some(Act::Control(ControlAct::History, Resource::Webhooks)),
+                ("automations", "runs") => Some(Act::Control(ControlAct::History, Resource::Automations)),
+                _ => None,
             };
-            self.values.insert("id".into(), (*id).into());
-            return Some(self.on_own_table(act, &table, view));
+            if let Some(act) = act {
+                self.values.insert("id".into(), (*id).into());
+                return Some(self.on_own_table(act, &table, view));
+            }
+        }
+        if matches!(act, Act::List | Act::Find) && !matches!(&*table, "webhooks" | "automations" | "runs" | "events") {
+            if let ["schema", "fields"] = table.split('/').collect::<Vec<_>>().as_slice() {
+                self.values.insert("table".into(), "custom_fields".into());
+                return None;
+            }
+            if let Some(read) = self.path(act, &table, view) {
+                return Some(read);
+            }
         }
         let act = match (act, resource_of(&table), table.as_str()) {
             (Act::List, Some(resource), _) => Act::Control(ControlAct::List, resource),
@@ -148,12 +159,6 @@ impl Said<'_> {
         match act {
             Act::Control(ControlAct::Delete, resource) => {
                 self.flag("hard")?;
-                if !self.flag("confirm")? {
-                    return Err(Fault::invalid_with_hint(
-                        format!("This deletes a record of {table} for good, so it must be confirmed."),
-                        "If the person agrees, call it again with \"confirm\": true.",
-                    ));
-                }
                 self.control(ControlAct::Delete, resource, view)
             }
             Act::Control(act, resource) => self.control(act, resource, view),
@@ -171,10 +176,10 @@ impl Said<'_> {
 }
 
 /// What a writing tool did, with a count.
-pub fn outcome(answer: &Answer) -> String {
+pub fn outcome(act: Act, answer: &Answer) -> String {
     match answer {
-        Answer::Operations(answers) if answers.len() == 1 => "Performed 1 operation.".into(),
-        Answer::Operations(answers) => format!("Performed {} operations in one transaction.", answers.len()),
+        Answer::Run { created: true, .. } if act == Act::OpenRun => "Opened 1 run.".into(),
+        Answer::Run { .. } if act == Act::OpenRun => "Nothing was opened (0 runs): this run is open already.".into(),
         Answer::Undone { undone, skipped, .. } if skipped.is_empty() => format!("Undid the changes of {undone} rows."),
         Answer::Undone { undone, skipped, .. } => {
             format!("Undid the changes of {undone} rows and skipped {}.", skipped.len())

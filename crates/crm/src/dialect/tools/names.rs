@@ -11,8 +11,42 @@ pub fn column_of<'a>(entity: &Entity, name: &'a str) -> &'a str {
     if entity.columns().any(|field| field.name == name) {
         return name;
     }
-    let renamed = RENAMES.iter().find(|it| (it.table.is_empty() || it.table == entity.table) && it.name == name);
-    renamed.map_or(name, |rename| rename.column)
+    let renamed =
+        |name: &str| RENAMES.iter().find(|it| (it.table.is_empty() || it.table == entity.table) && it.name == name);
+    if let Some(rename) = renamed(name) {
+        return rename.column;
+    }
+    // A name as people read it: `First name`, `firstName`.
+    let slug = slug(name);
+    let column = entity.columns().map(|field| field.name).find(|column| *column == slug);
+    column.or_else(|| renamed(&slug).map(|rename| rename.column)).unwrap_or(name)
+}
+
+/// A name as names are written here: in small letters, with underscores.
+pub fn slug(name: &str) -> String {
+    let mut slug = String::with_capacity(name.len() + 4);
+    let mut follows_small = false;
+    for it in name.trim().chars() {
+        match it {
+            ' ' | '-' | '_' => slug.push('_'),
+            it => {
+                if it.is_uppercase() && follows_small {
+                    slug.push('_');
+                }
+                slug.extend(it.to_lowercase());
+            }
+        }
+        follows_small = it.is_lowercase() || it.is_ascii_digit();
+    }
+    slug
+}
+
+/// A value as the field's column has it, if it is one of some words: `Call` is `call`.
+pub fn word(entity: &Entity, column: &str, text: &str) -> Option<&'static str> {
+    let field = entity.columns().find(|field| field.name == column)?;
+    let FieldKind::OneOf(words) = field.kind else { return None };
+    let slug = slug(text);
+    words.iter().copied().find(|word| *word != text && *word == slug)
 }
 
 /// Returns the caller's name of a field that is named in any dialect.

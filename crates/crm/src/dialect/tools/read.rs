@@ -9,11 +9,15 @@ use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
 use crate::dialect::tools::argument::Argument;
 use crate::dialect::tools::filter::{equals, filters};
-use crate::dialect::tools::names::{own, table_of_id};
+use crate::dialect::tools::names::{column_of, own, table_of_id, word};
+use crate::dialect::tools::permanent::may_remove;
 use crate::dialect::tools::said::{Said, View};
-use crate::dialect::tools::schema::{arguments as known_arguments, name_argument, takes_columns};
+use crate::dialect::tools::schema::{
+    CONFIRM, arguments as known_arguments, name_argument, takes_columns, takes_confirm,
+};
 use crate::dialect::tools::{Act, ControlAct, Tool, log};
-use crate::model::ask::{Ask, EMAILS, PipelineName, Single};
+use crate::model::ask::{Ask, EMAILS, PipelineName, Single, Steps};
+use crate::model::control::ControlAsk;
 use crate::model::entity::{ENTITIES, Entity, FieldKind, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Filter;
@@ -46,6 +50,25 @@ pub struct ToolAsk {
     pub run_id: Option<String>,
     /// The arguments `dry_run` and `max_affected`.
     pub limits: Limits,
+    /// The argument `confirm`.
+    pub is_confirmed: bool,
+}
+
+impl ToolAsk {
+    /// Whether a person must confirm it first.
+    pub fn is_unconfirmed(&self) -> bool {
+        !self.is_confirmed && may_remove(&self.ask)
+    }
+
+    /// Whether the outcome is told by what the change log has.
+    pub fn wants_effect(&self) -> bool {
+        let is_counted = match &self.ask {
+            Ask::Single(_) | Ask::Operations(_) => true,
+            Ask::Steps(steps) => matches!(steps, Steps::AddMembers { .. } | Steps::Sql { .. }),
+            Ask::Control(_) => false,
+        };
+        is_counted && self.view.act.writes()
+    }
 }
 
 /// An ask whose records are shown with the answer to another one.
@@ -80,8 +103,15 @@ pub fn read(
         said.values.insert("limit".into(), view.limit.into());
     }
     let mut beside = Vec::new();
+    let is_confirmed = takes_confirm(tool) && said.flag(CONFIRM)?;
     let ask = said.ask(&mut view, &mut beside)?;
-    Ok(ToolAsk { ask, beside, view, reason, run_id, limits })
+    view.is_empty = match &ask {
+        Ask::Single(Single::Update { values, .. }) | Ask::Control(ControlAsk::Update { values, .. }) => {
+            values.is_empty()
+        }
+        _ => false,
+    };
+    Ok(ToolAsk { ask, beside, view, reason, run_id, limits, is_confirmed })
 }
 
 /// Renames arguments that have the name of the other dialect, or a common other name.
@@ -150,7 +180,7 @@ impl Said<'_> {
             | Act::ListChanges
             | Act::ListEvents
             | Act::Control(ControlAct::List | ControlAct::History, _) => matches!(name, "limit" | "max_tokens"),
-            Act::Fetch | Act::Describe | Act::Query | Act::Execute | Act::Operations | Act::Undo => {
+            Act::Fetch | Act::Describe | Act::Query | Act::Execute | Act::Operations | Act::Request | Act::Undo => {
                 name == "max_tokens"
             }
             _ => false,
@@ -163,6 +193,7 @@ impl Said<'_> {
             max_tokens: DEFAULT_TOKENS,
             named: None,
             is_hard: false,
+            is_empty: false,
             limit: if act == Act::Search { DEFAULT_SEARCH_LIMIT } else { DEFAULT_LIMIT },
         };
         if reads("max_tokens")
@@ -227,7 +258,11 @@ impl Said<'_> {
 
     fn in_own_names(&self, table: &str, fields: Map<String, Value>) -> Map<String, Value> {
         let Some(entity) = by_table(table) else { return fields };
-        fields.into_iter().map(|(name, value)| (own(self.dialect, entity, &name).to_owned(), value)).collect()
+        let renamed = fields.into_iter().map(|(name, value)| {
+            let said = value.as_str().and_then(|text| word(entity, column_of(entity, &name), text));
+            (own(self.dialect, entity, &name).to_owned(), said.map_or(value.clone(), Value::from))
+        });
+        renamed.collect()
     }
 
     fn ask(&mut self, view: &mut View, beside: &mut Vec<Beside>) -> Result<Ask, Fault> {
@@ -310,6 +345,8 @@ impl Said<'_> {
                 self.rest(Operation::RemoveMember(&id, &member))
             }
             Act::Query | Act::Execute => self.rest(Operation::Sql),
+            Act::Request => self.request(view),
+            Act::Import | Act::OpenRun => Err(Fault::internal("an act without a tool")),
             Act::Control(act, resource) => self.control(act, resource, view),
             Act::Operations
             | Act::ListRuns
@@ -390,16 +427,8 @@ impl Said<'_> {
         let table = self.table()?;
         let id = self.required(name_argument(self.tool))?;
         view.table = Some(table.clone());
-        let (hard, confirmed) = (self.flag("hard")?, self.flag("confirm")?);
+        let hard = self.flag("hard")?;
         view.is_hard = hard;
-        // The rows of other tables may have no `deleted_at`, so that each deletion is permanent.
-        let is_hidden = by_table(&table).is_some_and(|entity| entity.stamped) && !hard;
-        if !is_hidden && !confirmed {
-            return Err(Fault::invalid_with_hint(
-                format!("This can remove \"{id}\" of {table} permanently, so it must be confirmed."),
-                "If the person agrees, call it again with \"confirm\": true.",
-            ));
-        }
         let mut rest = std::mem::take(&mut self.values);
         if hard {
             rest.insert("hard".into(), true.into());

@@ -27,6 +27,8 @@ pub struct View {
     pub named: Option<String>,
     /// Whether a deletion is permanent by the caller's wish.
     pub is_hard: bool,
+    /// Whether an update names no fields.
+    pub is_empty: bool,
     /// The page that the call asks for.
     pub limit: usize,
 }

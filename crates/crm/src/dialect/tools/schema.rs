@@ -10,7 +10,7 @@ use crate::dialect::openapi::in_words_of;
 use crate::dialect::relm::filter::OPERATORS;
 use crate::dialect::tools::argument::{Argument, optional, required, text};
 use crate::dialect::tools::names::is_filter;
-use crate::dialect::tools::{Act, ControlAct, Tool, control, log, tools};
+use crate::dialect::tools::{Act, ControlAct, Tool, control, log, request, tools};
 use crate::dialect::{DIALECTS, Dialect};
 use crate::model::entity::{Entity, Field, FieldKind, NamedBy, Need, READ_ONLY_COLUMNS};
 
@@ -106,8 +106,6 @@ fn made(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
             arguments.push(name());
             if tool.entity.is_none() {
                 arguments.push(optional("hard", json!({"type": "boolean"})));
-                arguments
-                    .push(optional("confirm", json!({"type": "boolean", "description": "true: remove it for good."})));
             }
         }
         Act::Restore => {
@@ -145,8 +143,11 @@ fn made(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
         }
         Act::RemoveMember => arguments.extend([list_id(), required("member_id", text(""))]),
         Act::Query | Act::Execute => arguments.extend(sql()),
+        Act::Request => arguments.extend(request::arguments()),
         Act::Control(act, resource) => arguments.extend(control::arguments(act, resource)),
         act @ (Act::Operations
+        | Act::Import
+        | Act::OpenRun
         | Act::ListRuns
         | Act::FindRun
         | Act::ListChanges
@@ -155,7 +156,22 @@ fn made(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
         | Act::ListEvents) => arguments.extend(log::arguments(act)),
     }
     arguments.extend(common(tool.kind.act));
+    if takes_confirm(tool) {
+        let about = "true: the person agrees that it is removed for good.";
+        arguments.push(optional(CONFIRM, json!({"type": "boolean", "description": about})));
+    }
     arguments
+}
+
+/// The argument with which a permanent deletion is confirmed.
+pub const CONFIRM: &str = "confirm";
+
+/// Whether a tool can remove something for good.
+pub fn takes_confirm(tool: &Tool) -> bool {
+    match tool.kind.act {
+        Act::Delete => tool.entity.is_none(),
+        act => matches!(act, Act::Operations | Act::Request | Act::Control(ControlAct::Delete, _)),
+    }
 }
 
 /// The arguments that many tools have.
@@ -173,7 +189,9 @@ fn common(act: Act) -> Vec<Argument> {
         | Act::ListChanges
         | Act::ListEvents
         | Act::Control(ControlAct::List | ControlAct::History, _) => vec![limit(), cursor(), max_tokens()],
-        Act::Fetch | Act::Describe | Act::Query | Act::Execute | Act::Operations | Act::Undo => vec![max_tokens()],
+        Act::Fetch | Act::Describe | Act::Query | Act::Execute | Act::Operations | Act::Request | Act::Undo => {
+            vec![max_tokens()]
+        }
         _ => Vec::new(),
     };
     if act.changes_records() {
@@ -331,7 +349,7 @@ pub fn output(act: Act) -> Value {
         | Act::ListRuns
         | Act::ListChanges
         | Act::ListEvents
-        | Act::Control(ControlAct::List | ControlAct::History, _) => {
+        | Act::Control(ControlAct::List | ControlAct::History | ControlAct::Logs, _) => {
             json!({"data": {"type": "array"}, "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}})
         }
         Act::Fetch => {

@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use crate::dialect::changes;
 use crate::dialect::tools::describe::describe;
 use crate::dialect::tools::names::{column_of, is_brief, own, table_of_id};
+use crate::dialect::tools::outcome::outcome;
 use crate::dialect::tools::said::View;
 use crate::dialect::tools::shrink::{self, BYTES_A_TOKEN, Cut};
-use crate::dialect::tools::{Act, control, log, trim};
+use crate::dialect::tools::{Act, log, trim};
 use crate::dialect::{Dialect, Meta};
 use crate::model::answer::Answer;
 use crate::model::change::ChangeSet;
-use crate::model::email::EmailStatus;
 use crate::model::entity::{Entity, STAMPS, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::json;
@@ -21,6 +21,8 @@ use crate::model::json;
 const OUTCOME: &str = "outcome";
 /// The member that says what was cut.
 const CUT: &str = "cut";
+/// The member with other records of a new one's name.
+const DUPLICATES: &str = "possible_duplicates";
 /// The member that marks stored text as data.
 pub const NOTE: &str = "_note";
 /// Its text.
@@ -38,15 +40,29 @@ pub enum Shown {
     },
 }
 
+/// What a tool's asks came to.
+#[derive(Debug)]
+pub struct ToolAnswer {
+    /// The answer to the ask.
+    pub answer: Answer,
+    /// The answers to those beside it.
+    pub beside: Vec<(&'static str, Answer)>,
+    /// What was changed by the change log, if it is known.
+    pub effect: Option<ChangeSet>,
+    /// Other records of a new one's name.
+    pub duplicates: Vec<Value>,
+}
+
 /// Writes an answer. `asked` is the limit of the call, if the answer is one to a smaller limit.
 pub fn show(
     dialect: &Dialect,
     view: &View,
-    (answer, beside): (Answer, Vec<(&'static str, Answer)>),
+    shown: ToolAnswer,
     asked: Option<usize>,
     meta: &Meta<'_>,
 ) -> Result<Shown, Fault> {
     let act = view.act;
+    let ToolAnswer { answer, beside, effect, duplicates } = shown;
     let (mut answer, would_change) = match answer {
         Answer::DryRun(dry) => (dry.answer, Some(dry.outcome)),
         answer => (answer, None),
@@ -63,7 +79,10 @@ pub fn show(
         // Its cursor leads on from its last row, so all rows are shown.
         cut.rows = None;
     }
-    let outcome = outcome(view, &answer, meta.holds);
+    let mut outcome = outcome(view, &answer, would_change.as_ref().or(effect.as_ref()), meta.holds);
+    if !duplicates.is_empty() {
+        outcome.push_str(&format!(" Others have the same name ({}): see {DUPLICATES}.", duplicates.len()));
+    }
     cut_rows(&mut answer, &cut);
     let mut object = object(dialect, &answer, &cut, meta)?;
     let (mut trimmed, mut cut_beside) = (trim::Trimmed::default(), Vec::new());
@@ -99,6 +118,9 @@ pub fn show(
         if meta.holds {
             // The header that says so is not shown to a model.
             object.insert("sending".into(), "held".into());
+        }
+        if !duplicates.is_empty() {
+            object.insert(DUPLICATES.into(), duplicates.into());
         }
         // A column of that name has the first right to it.
         object.extend(rest);
@@ -229,59 +251,6 @@ fn without_nulls(row: &mut Value) {
     if let Value::Object(members) = row {
         members.retain(|_, value| !value.is_null());
     }
-}
-
-/// What a writing tool did, with a count. `holds`: e-mail and webhooks wait.
-fn outcome(view: &View, answer: &Answer, holds: bool) -> String {
-    let entity = view.table.as_deref().and_then(by_table);
-    let one = match (entity, &view.table) {
-        (Some(entity), _) => entity.name.replace('_', " "),
-        (None, Some(table)) => format!("row of {table}"),
-        (None, None) => "record".into(),
-    };
-    match (view.act, answer) {
-        (Act::Control(act, resource), answer) => control::outcome(act, resource, answer, holds),
-        (Act::Operations | Act::FinishRun | Act::Undo, answer) => log::outcome(answer),
-        // A record of an e-mail with a recipient and no sender is an e-mail to send, whatever tool creates it.
-        (_, Answer::Email { status, .. }) => match status {
-            EmailStatus::Sent => "Sent 1 e-mail.".into(),
-            EmailStatus::Queued => "Queued 1 e-mail: it is sent as soon as the provider accepts it.".into(),
-            EmailStatus::Held => "Held 1 e-mail: sending is switched off in this workspace.".into(),
-            EmailStatus::Simulated => "Simulated 1 e-mail: test keys send none.".into(),
-            EmailStatus::Failed => "1 e-mail failed.".into(),
-        },
-        (Act::Create, Answer::Record { created: false, .. }) => {
-            format!("Nothing was created: this {one} existed already.")
-        }
-        (Act::Create | Act::CreateStage, _) => format!("Created 1 {one}."),
-        (Act::Move, _) => format!("Moved 1 deal to {}.", view.named.as_deref().unwrap_or("its stage")),
-        (Act::Update | Act::UpdateStage, _) => format!("Updated 1 {one}."),
-        (Act::Delete | Act::DeleteStage, _) if view.is_hard => format!("Removed 1 {one} for good."),
-        (Act::Delete | Act::DeleteStage, _) if entity.is_some_and(|entity| entity.stamped) => {
-            format!("Deleted 1 {one}. restore_record undoes this.")
-        }
-        (Act::Delete, _) => format!("Deleted 1 {one}."),
-        (Act::Restore, _) => format!("Restored 1 {one}."),
-        (Act::Upsert, Answer::Batch(batch)) => {
-            let [created, updated, failed] = batch.counts();
-            format!("Created {created}, updated {updated} and refused {failed} contacts.")
-        }
-        (Act::AddMembers, Answer::Rows { rows, .. }) => format!("{} records are members of the list now.", rows.len()),
-        (Act::RemoveMember, _) => "Removed 1 record from the list.".into(),
-        (Act::Execute, Answer::Sql(result)) => {
-            let (count, command) = (result.row_count, &result.command);
-            match command.as_str() {
-                "INSERT" | "UPDATE" | "DELETE" | "MERGE" => format!("{command}: {} written.", rows_were(count)),
-                "SELECT" | "SHOW" | "VALUES" | "TABLE" => format!("{command}: {} returned.", rows_were(count)),
-                _ => format!("{command}: done."),
-            }
-        }
-        _ => format!("Changed 1 {one}."),
-    }
-}
-
-fn rows_were(count: u64) -> String {
-    if count == 1 { "1 row was".into() } else { format!("{count} rows were") }
 }
 
 /// Adds what search clients expect of each hit: its id, its title and its page.

@@ -34,28 +34,28 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "list_records",
         title: "List records",
-        about: "Lists a page of any table, newest first, also of `runs`, `events` (oldest first), `webhooks`, `automations`, `runs/{id}/changes`, `webhooks/{id}/deliveries` and `automations/{id}/runs`. `filter` selects rows, for example {\"stage\": \"won\", \"close_date\": {\"gte\": \"2026-01-01\"}}.",
+        about: "Lists a page of any table, newest first, also of `runs`, `events` (oldest first), `webhooks`, `automations`, `logs`, `email/domains`, `lists/{id}/rows`, `runs/{id}/changes`, `webhooks/{id}/deliveries` and `automations/{id}/runs`. `filter` selects rows, for example {\"stage\": \"won\", \"close_date\": {\"gte\": \"2026-01-01\"}}.",
         act: Act::List,
         ..CORE
     },
     Kind {
         name: "get_record",
         title: "Get a record",
-        about: "Gets one record of any table. A contact, company or deal comes with its newest activities and its associations.",
+        about: "Gets one record of any table; `integrations` with the id `email` or `mailbox` is how e-mail is set up. A contact, company or deal comes with its newest activities and its associations.",
         act: Act::Find,
         ..CORE
     },
     Kind {
         name: "create_record",
         title: "Create a record",
-        about: "Creates one record in any table. A taken e-mail address or domain is refused with `existing_id`.",
+        about: "Creates one record in any table. A taken e-mail address or domain is refused with `existing_id`; others of the same name are `possible_duplicates`.",
         act: Act::Create,
         ..CORE
     },
     Kind {
         name: "update_record",
         title: "Update a record",
-        about: "Changes the named fields of one record. JSON fields are merged; a key that is null is removed.",
+        about: "Changes the named fields of one record. JSON fields are merged; a key that is null is removed. A list is replaced, unless its value is {\"$append\": […]} or {\"$remove\": […]}; {\"$if_empty\": …} fills a field only.",
         act: Act::Update,
         ..CORE
     },
@@ -94,7 +94,7 @@ pub const KINDS: &[Kind] = &[
         title: "Get the rows of a saved list",
         about: "Lists a page of the records that a saved list, dynamic or static, has at present.",
         act: Act::ListRows,
-        ..CORE
+        ..TOOL
     },
     Kind {
         name: "query_sql",
@@ -113,8 +113,15 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "batch",
         title: "Do several things at once",
-        about: "Runs 1 to 100 operations of the REST API in one transaction, in order: all are kept, or none. \"$ref.id\" as a whole text of a body or part of a path is the id of an earlier operation's record.",
+        about: "Runs 1 to 100 operations of the REST API in one transaction, in order: all are kept, or none. What removes something for good requires `confirm`. \"$ref.id\" as a whole text of a body or part of a path is the id of an earlier operation's record.",
         act: Act::Operations,
+        ..CORE
+    },
+    Kind {
+        name: "call_api",
+        title: "Make any other request",
+        about: "Makes a request of the REST API that writes, for what has no tool here: POST /v1/webhooks/{id}/test, /rotate-secret, /replay/{delivery_id}, /replay-failed; /v1/automations/{id}/test; /v1/runs, /v1/runs/{id}/finish; /v1/email/domains, /{id}/verify; /v1/lists/{id}/members; /v1/pipelines/{key}/stages; /v1/imports?table= with body {csv}; PUT or DELETE /v1/integrations/email; POST or DELETE /v1/integrations/mailbox. list_records and get_record read what it sets up.",
+        act: Act::Request,
         ..CORE
     },
     Kind {
@@ -318,7 +325,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "delete_webhook",
         title: "Delete a webhook",
-        about: "Deletes a webhook and its deliveries for good.",
+        about: "Deletes a webhook and its deliveries for good. Requires `confirm`.",
         act: Act::Control(ControlAct::Delete, Webhooks),
         ..TOOL
     },
@@ -381,7 +388,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "delete_automation",
         title: "Delete an automation",
-        about: "Deletes an automation and its runs for good. What it has written stays.",
+        about: "Deletes an automation and its runs for good. Requires `confirm`. What it has written stays.",
         act: Act::Control(ControlAct::Delete, Automations),
         ..TOOL
     },

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::dialect::agentcrm::AGENTCRM;
+use crate::dialect::arguments::Arguments;
+use crate::dialect::openapi::control::TASKS;
+use crate::dialect::openapi::{Act as EndpointAct, ENDPOINTS};
 use crate::dialect::relm::RELM;
-use crate::dialect::tools::{Act, Offer, Shown, ToolAsk, by_name, error, read, show, tools};
+use crate::dialect::tools::{Act, Offer, Shown, ToolAnswer, ToolAsk, by_name, error, read, show, tools};
 use crate::dialect::{DIALECTS, Dialect, Meta};
 use crate::model::answer::{Answer, SqlResult};
 use crate::model::ask::{Ask, RecordName, Single, Steps};
+use crate::model::call::{Method, parse_query};
 use crate::model::control::{ControlAsk, Resource};
 use crate::model::entity::by_table;
 use crate::model::fault::Fault;
@@ -74,6 +78,65 @@ fn the_definitions_are_small() {
     }
 }
 
+/// Every method and path for API keys, from the tables of the documents.
+fn routes() -> impl Iterator<Item = (Method, &'static str)> {
+    let of_tables = ENDPOINTS.iter().filter(|it| it.act != EndpointAct::SignUp).map(|it| (it.method, it.path));
+    of_tables.chain(TASKS.iter().map(|it| (it.method, it.path)))
+}
+
+#[test]
+fn the_small_set_reaches_every_route() {
+    let core = names(offer(true, Role::Owner));
+    // What some paths require, in their parameters and bodies. The first that can be read is taken.
+    let bodies = [
+        ("", json!({})),
+        ("q=ada", json!({})),
+        ("table=contacts", json!({"csv": "email\na@b.example"})),
+        ("", json!({"sql": "select 1"})),
+        ("", json!({"operations": [{"method": "GET", "path": "/v1/contacts"}]})),
+        ("", json!({"contacts": [{"email": "a@b.example"}]})),
+        ("", json!({"member_ids": ["c_1"]})),
+        ("", json!({"run_id": "r"})),
+        ("", json!({"status": "complete"})),
+    ];
+    let mut count = 0;
+    for dialect in DIALECTS {
+        for (method, path) in routes() {
+            count += 1;
+            let path = path.trim_start_matches("/v1/").replace("{table}", "contacts").replace(['{', '}'], "");
+            let segments: Vec<&str> = path.split('/').collect();
+            let rest = |(query, body): &(&str, Value)| {
+                let query = parse_query(query).expect("a query");
+                (dialect.read)(Arguments::of_operation(method, &segments, &query, Some(body.clone())).ok()?).ok()
+            };
+            let read = bodies.iter().find_map(|said| Some((rest(said)?, said)));
+            let (expected, (query, body)) =
+                read.unwrap_or_else(|| panic!("give this test a body for {method:?} /v1/{path}"));
+            let filter: Map<String, Value> =
+                parse_query(query).expect("a query").into_iter().map(|(name, value)| (name, value.into())).collect();
+            let (parent, last) = path.rsplit_once('/').unwrap_or(("", &path));
+            let calls = match method {
+                Method::Get => vec![
+                    ("list_records", json!({"table": path, "limit": 50, "filter": filter})),
+                    ("get_record", json!({"table": parent, "id": last})),
+                    ("search", json!({"query": "ada", "limit": 50})),
+                    ("describe_schema", json!({})),
+                ],
+                _ => {
+                    let address = format!("/v1/{path}?{query}");
+                    vec![("call_api", json!({"method": method.name(), "path": address, "body": body}))]
+                }
+            };
+            let reaches = calls.iter().any(|(tool, arguments)| {
+                assert!(core.contains(&(*tool).to_owned()), "{tool} is not in the small set");
+                asked(dialect, tool, arguments.clone()).is_ok_and(|read| read.ask == expected)
+            });
+            assert!(reaches, "{}: no tool of the small set reads {method:?} /v1/{path} as {expected:?}", dialect.name);
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
 #[test]
 fn every_tool_has_a_name_of_its_own_and_a_whole_definition() {
     let all: Vec<String> = tools().map(|tool| tool.name()).collect();
@@ -86,7 +149,8 @@ fn every_tool_has_a_name_of_its_own_and_a_whole_definition() {
             let name = tool["name"].as_str().expect("a name");
             for key in ["title", "description"] {
                 let text = tool[key].as_str().expect(key);
-                assert!(!text.is_empty() && !text.contains('{') || name == "list_records", "{name}: {text}");
+                let is_filled = ["{one}", "{many}", "{a}"].iter().all(|it| !text.contains(it));
+                assert!(!text.is_empty() && is_filled, "{name}: {text}");
             }
             assert!(tool["annotations"]["readOnlyHint"].is_boolean(), "{name}");
             assert_eq!(tool["annotations"]["readOnlyHint"] == true, tool["annotations"]["destructiveHint"].is_null());
@@ -196,7 +260,9 @@ fn the_tools_for_any_table_serve_kiths_own_too() {
     assert!(matches!(&runs.ask, Ask::Steps(Steps::ListRuns { filters, .. }) if filters["status"] == "open"));
     let changes = asked(&RELM, "list_records", json!({"table": "runs/my run/changes"})).expect("an ask");
     assert!(matches!(&changes.ask, Ask::Steps(Steps::RunChanges { run, .. }) if run == "my run"));
-    refused("delete_record", json!({"table": "webhooks", "id": "whep_1"}), "must be confirmed");
+    assert!(
+        asked(&RELM, "delete_record", json!({"table": "webhooks", "id": "whep_1"})).expect("an ask").is_unconfirmed()
+    );
     refused("update_record", json!({"table": "runs", "id": "run_1", "values": {}}), "has no runs");
     refused("list_records", json!({"table": "runs", "filter": {"status": {"eq": "open"}}}), "takes a text");
     refused("list_records", json!({"table": "events", "filter": {"limit": 1}}), "given twice");
@@ -227,6 +293,22 @@ fn fields_are_understood_in_the_names_of_both_dialects() {
             let ask = asked(dialect, "create_record", json!({"table": "deals", "values": fields})).expect("an ask").ask;
             assert_eq!(Value::Object(values(&ask).clone()), expected, "{}", dialect.name);
         }
+    }
+    // Names and words as people read them.
+    for dialect in DIALECTS {
+        let ask = asked(dialect, "create_contact", json!({"First name": "A", "lastName": "B"})).expect("an ask").ask;
+        assert_eq!(Value::Object(values(&ask).clone()), json!({"first_name": "A", "last_name": "B"}));
+        let logged = json!({"type": "Call", "Contact-Id": "c_01kaqz3v5t8w9x2y4z6a8b0c1d"});
+        let ask = asked(dialect, "log_activity", logged).expect("an ask").ask;
+        let expected = json!({"type": "call", "contact_id": "c_01kaqz3v5t8w9x2y4z6a8b0c1d"});
+        assert_eq!(Value::Object(values(&ask).clone()), expected, "{}", dialect.name);
+        let listed = json!({"table": "activities", "filter": {"Type": {"in": ["Call", "NOTE", "other"]}}});
+        let Ask::Single(Single::List { filters, .. }) = asked(dialect, "list_records", listed).expect("an ask").ask
+        else {
+            panic!()
+        };
+        assert_eq!(filters[0].readings[0].values, ["call", "note", "other"]);
+        assert_eq!(filters[0].readings[0].subject, Subject::Column("type".into()));
     }
     // A contact's title is a column of its own.
     let ask = asked(&AGENTCRM, "create_contact", json!({"title": "CTO"})).expect("an ask").ask;
@@ -302,8 +384,37 @@ fn wrong_arguments_are_refused_with_the_nearest_name() {
 
 #[test]
 fn a_permanent_deletion_is_confirmed() {
-    refused("delete_record", json!({"table": "contacts", "id": "c_1", "hard": true}), "\"confirm\": true");
-    refused("delete_record", json!({"table": "invoices", "id": "1"}), "\"confirm\": true");
+    let batch = |path: &str| json!({"operations": [{"method": "GET", "path": "/v1/contacts"}, {"method": "DELETE", "path": path}]});
+    let call = |path: &str| json!({"method": "DELETE", "path": path});
+    for (tool, mut arguments) in [
+        ("delete_record", json!({"table": "contacts", "id": "c_1", "hard": true})),
+        ("delete_record", json!({"table": "invoices", "id": "1"})),
+        ("delete_record", json!({"table": "automation", "id": "auto_1"})),
+        ("delete_webhook", json!({"id": "whep_1"})),
+        ("delete_automation", json!({"id": "auto_1"})),
+        ("batch", batch("/v1/contacts/c_1?hard=true")),
+        ("batch", batch("/v1/invoices/1")),
+        ("call_api", call("/v1/contacts/c_1?hard=true")),
+        ("call_api", call("/v1/webhooks/whep_1")),
+        ("call_api", call("/v1/automations/auto_1")),
+        ("call_api", call("/v1/integrations/email")),
+        ("call_api", call("/v1/integrations/mailbox")),
+        ("call_api", json!({"method": "POST", "path": "/v1/batch", "body": batch("/v1/deals/d_1?hard=1")})),
+    ] {
+        assert!(asked(&RELM, tool, arguments.clone()).expect(tool).is_unconfirmed(), "{tool} {arguments}");
+        arguments["confirm"] = true.into();
+        assert!(!asked(&RELM, tool, arguments.clone()).expect(tool).is_unconfirmed(), "{tool} {arguments}");
+    }
+    for (tool, arguments) in [
+        ("delete_pipeline", json!({"key": "sales"})),
+        ("batch", batch("/v1/contacts/c_1")),
+        ("batch", batch("/v1/lists/l_1/members/c_1")),
+        ("call_api", call("/v1/deals/d_1")),
+        ("remove_list_member", json!({"list_id": "l_1", "member_id": "c_1"})),
+    ] {
+        assert!(!asked(&RELM, tool, arguments.clone()).expect(tool).is_unconfirmed(), "{tool} {arguments}");
+    }
+    refused("get_contact", json!({"id": "c_1", "confirm": true}), "confirm");
     let hard = json!({"table": "contacts", "id": "c_1", "hard": true, "confirm": true});
     let ask = asked(&RELM, "delete_record", hard).expect("an ask").ask;
     assert_eq!(ask, Single::Delete { table: "contacts".into(), id: "c_1".into(), hard: true }.into());
@@ -365,9 +476,13 @@ fn page(names: &[&str], cells: &[&[&str]], next: Option<&str>) -> Answer {
     }
 }
 
+fn alone(answer: Answer) -> ToolAnswer {
+    ToolAnswer { answer, beside: Vec::new(), effect: None, duplicates: Vec::new() }
+}
+
 fn shown(dialect: &'static Dialect, arguments: Value, answer: Answer) -> Result<Shown, Fault> {
     let ask = asked(dialect, "list_deals", arguments)?;
-    show(dialect, &ask.view, (answer, Vec::new()), None, &Meta { table: Some("deals"), ..Meta::default() })
+    show(dialect, &ask.view, alone(answer), None, &Meta { table: Some("deals"), ..Meta::default() })
 }
 
 #[track_caller]
@@ -416,8 +531,14 @@ fn a_result_of_sql_is_cut_to_the_tokens() {
     let ask = asked(&AGENTCRM, "query_sql", json!({"sql": "select 1", "max_tokens": 100})).expect("an ask");
     let row: &[&str] = &["\"0123456789\""];
     let many: Vec<&[&str]> = vec![row; 500];
-    let result = SqlResult { rows: rows(&["a"], &many), row_count: 500, command: "SELECT".into(), truncated: false };
-    let shown = show(&AGENTCRM, &ask.view, (Answer::Sql(result), Vec::new()), None, &Meta::default());
+    let result = SqlResult {
+        rows: rows(&["a"], &many),
+        row_count: 500,
+        command: "SELECT".into(),
+        truncated: false,
+        before: Vec::new(),
+    };
+    let shown = show(&AGENTCRM, &ask.view, alone(Answer::Sql(result)), None, &Meta::default());
     let value = whole(shown);
     assert!(value["rows"].as_array().is_some_and(|rows| (1..20).contains(&rows.len())), "{value}");
     assert_eq!((&value["truncated"], &value["rowCount"]), (&json!(true), &json!(500)));

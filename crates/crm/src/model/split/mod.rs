@@ -125,6 +125,11 @@ impl Statement<'_> {
         self.tokens().any(|token| token.kind == Kind::Word && writes.iter().any(|word| token.is(word)))
     }
 
+    /// Whether this word, in capital letters, occurs outside quotes and comments.
+    pub fn has_word(&self, word: &str) -> bool {
+        self.tokens().any(|token| token.kind == Kind::Word && token.is(word))
+    }
+
     /// The largest `$n` outside quotes and comments; 0 if there is none. A number above `u32::MAX` becomes `u32::MAX`.
     /// The arguments of a function in a `BEGIN ATOMIC` body count too.
     pub fn parameters(&self) -> u32 {

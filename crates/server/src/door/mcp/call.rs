@@ -9,7 +9,7 @@ use futures_util::future::{try_join, try_join_all};
 use serde_json::{Map, Value};
 
 use crm::dialect::controls::Limits;
-use crm::dialect::tools::{self, Act, Beside, Shown, Tool, ToolAsk};
+use crm::dialect::tools::{self, Act, Beside, Shown, Tool, ToolAnswer, ToolAsk};
 use crm::model::answer::Answer;
 use crm::model::ask::Ask;
 use crm::model::fault::Fault;
@@ -18,22 +18,36 @@ use crm::model::who::{Provenance, Role, Who};
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::clients::ClientProgram;
+use crate::door::mcp::asked::answer;
+use crate::door::mcp::confirm;
 use crate::door::mcp::operations::Operations;
 use crate::door::mcp::rpc::RpcError;
 use crate::door::mcp::session::Session;
 use crate::door::mcp::version::{self, Era};
-use crate::hall::{self, Controls, Performed};
+use crate::hall::{self, Controls};
 
 impl Session<'_, '_> {
     /// Calls a tool. What is wrong with the call is its result, so that the model sees it.
     pub async fn call(&mut self, mut params: Map<String, Value>) -> Result<Vec<u8>, RpcError> {
-        let (tool, arguments) = self.named(&mut params)?;
+        let (tool, mut arguments) = self.named(&mut params)?;
         let caller = self.caller_of(&params);
         self.envelope.tool = Some(tool.name());
-        let (object, is_error) = match guarded(Box::pin(self.perform(&tool, arguments, caller))).await {
+        let performed = match confirm::answered(&tool, &params, &mut arguments) {
+            Ok(()) => guarded(Box::pin(self.perform(&tool, arguments, caller))).await,
+            // The person is not asked again.
+            Err(fault) => {
+                params.remove("_meta");
+                Err(fault)
+            }
+        };
+        let (object, is_error) = match performed {
             Ok(object) => (object, false),
             Err(fault) => {
                 self.envelope.tool_code = Some(fault.code());
+                if let Some(question) = self.question(&fault, &params) {
+                    return Ok(question);
+                }
                 if let Fault::Internal { cause, place } = &fault {
                     let (request_id, tool) = (self.id, tool.name());
                     tracing::error!(request_id, tool, cause, %place, "a tool failed");
@@ -73,11 +87,23 @@ impl Session<'_, '_> {
             Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         if caller.provenance.agent.is_none() {
-            let agent = version::client(params).or_else(user_agent);
+            let initialized = || self.app.clients.name(&self.program(), self.app.clock.unix_ms());
+            let known = || initialized().map(|name| name.to_string());
+            let agent = version::client(params).or_else(known).or_else(user_agent);
             let said = Provenance::new(self.id, agent.as_deref().map(str::as_bytes), None, None);
             caller.provenance.agent = said.agent;
         }
         caller
+    }
+
+    /// The program that calls.
+    pub fn program(&self) -> ClientProgram {
+        let program = self.head.headers.get(header::USER_AGENT);
+        ClientProgram {
+            workspace_id: self.caller.who.workspace_id.clone(),
+            actor: self.caller.who.actor.clone(),
+            program: program.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        }
     }
 
     /// Performs a tool's call and shows its answer.
@@ -100,6 +126,14 @@ impl Session<'_, '_> {
             // The session of a viewer is read-only in PostgreSQL itself.
             caller.who = Who { role: Role::Viewer, ..caller.who };
         }
+        if tools::has_labels(&ask.ask) {
+            // On the heap, because it is large and rare.
+            Box::pin(self.use_keys(&caller, &mut ask.ask)).await?;
+        }
+        if ask.is_unconfirmed() && limits.dry_run != Some(true) {
+            // On the heap, because it is large and rare.
+            Box::pin(self.require_confirmation(&caller, &ask, &limits)).await?;
+        }
         let mut asked = None;
         loop {
             let answers = self.answers(&caller, &ask, &limits).await?;
@@ -109,6 +143,9 @@ impl Session<'_, '_> {
                 (Shown::TooLong { rows }, Some(arguments)) => {
                     asked = Some(ask.view.limit);
                     ask = tools::read(tool, dialect, arguments.clone(), Some(rows))?;
+                    if tools::has_labels(&ask.ask) {
+                        Box::pin(self.use_keys(&caller, &mut ask.ask)).await?;
+                    }
                 }
                 (Shown::TooLong { .. }, None) => return Err(Fault::internal("a write has no pages")),
             }
@@ -116,12 +153,7 @@ impl Session<'_, '_> {
     }
 
     /// The answers to the ask and to those beside it. They are performed at the same time.
-    async fn answers(
-        &mut self,
-        caller: &Caller,
-        ask: &ToolAsk,
-        limits: &Limits,
-    ) -> Result<(Answer, Vec<(&'static str, Answer)>), Fault> {
+    async fn answers(&mut self, caller: &Caller, ask: &ToolAsk, limits: &Limits) -> Result<ToolAnswer, Fault> {
         self.envelope.table = ask.ask.table().map(str::to_owned);
         if !ask.beside.is_empty() {
             let asks: Vec<&Ask> = [&ask.ask].into_iter().chain(ask.beside.iter().map(|it| &it.ask)).collect();
@@ -130,27 +162,42 @@ impl Session<'_, '_> {
                 && let Some(main) = answers.next().flatten()
             {
                 let beside = ask.beside.iter().zip(answers);
-                return Ok((main, beside.filter_map(|(it, answer)| Some((it.key, answer?))).collect()));
+                let beside = beside.filter_map(|(it, answer)| Some((it.key, answer?))).collect();
+                return Ok(ToolAnswer { answer: main, beside, effect: None, duplicates: Vec::new() });
             }
         }
         let operations = Operations::new(self.envelope, ask.view.max_tokens);
-        let (progress, values) = (self.progress, self.values);
-        let controls = Controls { wire: Some(&operations), progress, values, ..Controls::of(limits) };
+        let (progress, values, tells) = (self.progress, self.values, ask.wants_effect());
+        let controls = Controls { wire: Some(&operations), progress, values, tells, ..Controls::of(limits) };
         if ask.beside.is_empty() {
-            return Ok((answer(self.app, caller, &ask.ask, &controls).await?, Vec::new()));
+            // On the heap, because it is large and few calls need it.
+            let duplicates = match tools::search_for(&ask.ask) {
+                Some(search) => Box::pin(self.duplicates(caller, &ask.ask, &search)).await,
+                None => Vec::new(),
+            };
+            let (answer, effect) = answer(self.app, caller, &ask.ask, &controls).await?;
+            return Ok(ToolAnswer { answer, beside: Vec::new(), effect, duplicates });
         }
         let beside = try_join_all(ask.beside.iter().map(|beside| answer_beside(self.app, caller, beside)));
         // On the heap, because it is large and rare.
-        let (answer, beside) = Box::pin(try_join(answer(self.app, caller, &ask.ask, &controls), beside)).await?;
-        Ok((answer, beside.into_iter().flatten().collect()))
+        let ((answer, effect), beside) =
+            Box::pin(try_join(answer(self.app, caller, &ask.ask, &controls), beside)).await?;
+        let beside = beside.into_iter().flatten().collect();
+        Ok(ToolAnswer { answer, beside, effect, duplicates: Vec::new() })
     }
 
-    fn show(
-        &self,
-        ask: &ToolAsk,
-        answers: (Answer, Vec<(&'static str, Answer)>),
-        asked: Option<usize>,
-    ) -> Result<Shown, Fault> {
+    /// Other records of a new one's name. A search that fails does not stop the work.
+    async fn duplicates(&self, caller: &Caller, ask: &Ask, search: &Ask) -> Vec<Value> {
+        match answer(self.app, caller, search, &Controls::default()).await {
+            Ok((found, _)) => tools::of_same_name(ask, &found, self.envelope.dialect),
+            Err(fault) => {
+                tracing::debug!(request_id = self.id, code = fault.code(), "no search for duplicates");
+                Vec::new()
+            }
+        }
+    }
+
+    fn show(&self, ask: &ToolAsk, answers: ToolAnswer, asked: Option<usize>) -> Result<Shown, Fault> {
         self.envelope.with_meta(None, |dialect, meta| tools::show(dialect, &ask.view, answers, asked, meta))
     }
 }
@@ -162,17 +209,10 @@ pub async fn guarded<T>(work: Pin<Box<impl Future<Output = Result<T, Fault>>>>) 
     done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
 }
 
-async fn answer(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Answer, Fault> {
-    match hall::perform(app, caller, ask, controls).await? {
-        Performed::Done(answer, _) => Ok(answer),
-        Performed::Stored(_) | Performed::Replayed(_) => Err(Fault::internal("a reply that was not asked for")),
-    }
-}
-
 /// The records beside a record; `None` if the workspace's plan lacks them.
 async fn answer_beside(app: &App, caller: &Caller, beside: &Beside) -> Result<Option<(&'static str, Answer)>, Fault> {
     match answer(app, caller, &beside.ask, &Controls::default()).await {
-        Ok(answer) => Ok(Some((beside.key, answer))),
+        Ok((answer, _)) => Ok(Some((beside.key, answer))),
         Err(fault) if tools::failed_part(&fault) => Ok(None),
         Err(fault) => Err(fault),
     }

@@ -17,7 +17,12 @@ impl Session<'_, '_> {
     /// Answers a request with a result, as JSON.
     pub async fn answer(mut self, method: &str, params: Map<String, Value>) -> Result<Vec<u8>, RpcError> {
         let result = match (self.era, method) {
-            (Era::Legacy, "initialize") => initialize(&params),
+            (Era::Legacy, "initialize") => {
+                if let Some(name) = version::initialized(&params) {
+                    self.app.clients.keep(self.program(), &name, self.app.clock.unix_ms());
+                }
+                initialize(&params)
+            }
             (Era::Legacy, "ping") => json!({}),
             (Era::Modern, "server/discover") => kept(discover()),
             (era, "tools/list") => self.page(era, &params, "tools", self.offer.definitions(self.envelope.dialect))?,

@@ -5,9 +5,12 @@
 //! What concerns HTTP is refused as under `/v1`, in the dialect's shape: the origin, the method, the key, the rate and the
 //! size. What concerns the message is refused as JSON-RPC. What concerns a tool is the result of its call.
 
+mod asked;
 mod call;
 mod completions;
+mod confirm;
 mod guard;
+mod labels;
 mod methods;
 mod operations;
 mod progress;
@@ -144,8 +147,8 @@ async fn answer(
     let body = request.body(&caller, MAX_SENDING_BODY_BYTES).await?;
     let incoming = rpc::read(&body);
     let calls = |tool| matches!(&incoming, Ok(Incoming::Request(message)) if message.calls(tool));
-    if calls("batch") || calls("send_email") {
-        // Each operation is copied when its turn comes, and a message when it is read.
+    if calls("batch") || calls("call_api") || calls("send_email") {
+        // Each operation of a batch is copied when its turn comes, and a message when it is read. A request may be either.
         body.hold_copy().await?;
     } else if body.len() > MAX_BODY_BYTES {
         return Err(Fault::PayloadTooLarge { limit: MAX_BODY_BYTES });

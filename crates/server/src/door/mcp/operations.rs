@@ -31,7 +31,8 @@ impl<'a> Operations<'a> {
 
 impl Wire for Operations<'_> {
     fn read(&self, operation: Operation) -> Result<Ask, Fault> {
-        self.envelope.dialect.read_operation(operation)
+        let dialect = self.envelope.dialect;
+        dialect.read_operation(tools::in_own_names(dialect, operation))
     }
 
     fn show(&self, answer: Answer, table: Option<&str>) -> OperationAnswer {

@@ -43,11 +43,28 @@ pub fn negotiated(asked: Option<&str>) -> &'static str {
 
 /// The client's name and version, if the request has them.
 pub fn client(params: &Map<String, Value>) -> Option<String> {
-    let client = params.get("_meta")?.get(CLIENT)?;
+    named(params.get("_meta")?.get(CLIENT)?)
+}
+
+/// The name and version that a client says in `initialize`.
+pub fn initialized(params: &Map<String, Value>) -> Option<String> {
+    named(params.get("clientInfo")?)
+}
+
+fn named(client: &Value) -> Option<String> {
     let name = client.get("name")?.as_str().filter(|name| !name.is_empty())?;
     match client.get("version").and_then(Value::as_str).filter(|version| !version.is_empty()) {
         Some(version) => Some(format!("{name}/{version}")),
         None => Some(name.to_owned()),
+    }
+}
+
+/// Whether the client of a request can ask the person by a form. Without a mode, it means forms.
+pub fn can_ask(params: &Map<String, Value>) -> bool {
+    let capabilities = params.get("_meta").and_then(|meta| meta.get(CAPABILITIES));
+    match capabilities.and_then(|capabilities| capabilities.get("elicitation")) {
+        Some(Value::Object(modes)) => modes.is_empty() || modes.contains_key("form"),
+        _ => false,
     }
 }
 

@@ -35,6 +35,8 @@ struct AppRequest {
     redirect_uri: String,
     state: Option<String>,
     scopes: Scopes,
+    /// Whether it named the rights that it asks for.
+    names_scopes: bool,
     challenge: String,
 }
 
@@ -119,8 +121,9 @@ async fn read(app: &App, query: &str) -> Result<AppRequest, ConsentRefused> {
         return Err(there(OauthError::new("invalid_target", format!("resource is {resource}."))));
     }
     let scopes = Scopes::parse(get("scope")).map_err(there)?;
+    let names_scopes = get("scope").is_some_and(|text| !text.trim().is_empty());
     let (redirect_uri, challenge) = (redirect_uri.to_owned(), challenge.to_owned());
-    Ok(AppRequest { client, redirect_uri, state, scopes, challenge })
+    Ok(AppRequest { client, redirect_uri, state, scopes, names_scopes, challenge })
 }
 
 async fn shown(request: PageRequest<'_>) -> Result<Response, ConsentRefused> {
@@ -201,6 +204,9 @@ fn page(visit: &PageVisit<'_>, asked: &AppRequest, query: &str) -> Markup {
                             }))
                             fieldset.form {
                                 legend { "It may" }
+                                @if !asked.names_scopes {
+                                    p.soft.small { "The app did not say what it needs. Tick what it may do besides reading." }
+                                }
                                 @for scope in SCOPES {
                                     @let asked_for = asked.scopes.has(scope.name);
                                     label.who {

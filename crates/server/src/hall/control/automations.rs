@@ -91,11 +91,9 @@ impl ControlCall<'_> {
         transaction: &mut ControlTransaction<'_>,
         id: &str,
     ) -> Result<Answer, Fault> {
-        if !transaction.delete_automation(self.holder(), id).await? {
-            return Err(unknown(id));
-        }
+        let (name, runs) = transaction.delete_automation(self.holder(), id).await?.ok_or_else(|| unknown(id))?;
         let (id, deleted_at) = (json!(id).to_string(), json!(self.now()).to_string());
-        Ok(Answer::Deleted { entity: None, id, deleted_at, note: None })
+        Ok(Answer::Deleted { entity: None, id, deleted_at, name: Some(name), with: vec![("runs", runs)], note: None })
     }
 
     pub(super) async fn runs(&self, id: &str, status: Option<&str>, page: &PageAsk) -> Result<Answer, Fault> {

@@ -22,7 +22,7 @@ use crm::plan::control::WebhookFields;
 use crate::access::Caller;
 use crate::app::App;
 use crate::clock::iso_ms;
-use crate::hall::committed::{Changed, Committed};
+use crate::hall::committed::Committed;
 use crate::hall::execution::{Execution, Reserved};
 use crate::hall::{Controls, Effect, Idempotency, Performed, store_refusal};
 use crate::store::control::idempotency::KeyedRequest;
@@ -57,7 +57,7 @@ pub(super) async fn perform(
     let idempotency = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who));
     let answer = match (idempotency, trial) {
         (Some(idempotency), trial) => return perform_once(&act, ask, trial, idempotency).await,
-        (None, Some(trial)) => return Ok(Performed::Done(trial?, Committed { changed: Changed::Nothing })),
+        (None, Some(trial)) => return Ok(Performed::Done(trial?, Committed::nothing())),
         (None, None) if ask.writes() => {
             let ahead = act.ahead(ask).await?;
             let mut transaction = app.store.control.begin().await?;
@@ -75,7 +75,7 @@ pub(super) async fn perform(
         (None, None) => act.read(ask).await?,
     };
     act.after(ask);
-    Ok(Performed::Done(answer, Committed { changed: Changed::Nothing }))
+    Ok(Performed::Done(answer, Committed::nothing()))
 }
 
 /// Performs an ask whose reply is stored. The key is reserved in the workspace's database, so that a key stands for one request

@@ -111,11 +111,10 @@ impl ControlCall<'_> {
         transaction: &mut ControlTransaction<'_>,
         id: &str,
     ) -> Result<Answer, Fault> {
-        if !transaction.delete_webhook(self.holder(), id).await? {
-            return Err(unknown(id));
-        }
+        let (name, deliveries) = transaction.delete_webhook(self.holder(), id).await?.ok_or_else(|| unknown(id))?;
         let (id, deleted_at) = (json!(id).to_string(), json!(self.now()).to_string());
-        Ok(Answer::Deleted { entity: None, id, deleted_at, note: None })
+        let with = vec![("deliveries", deliveries)];
+        Ok(Answer::Deleted { entity: None, id, deleted_at, name: Some(name), with, note: None })
     }
 
     pub(super) async fn rotate_secret(

@@ -29,16 +29,12 @@ pub struct Scopes {
 impl Scopes {
     /// All rights.
     pub const ALL: Scopes = Scopes { has: [true; 3] };
-    /// What clients ask for that do not choose: they take it from the challenge. SQL is for those that name it, or whose person
-    /// adds it.
+    /// What the challenge names, for clients that ask for that. SQL is for those that name it, or whose person adds it.
     pub const USUAL: Scopes = Scopes { has: [true, true, false] };
 
-    /// Parses a list with spaces. Without one, a client asks for reading and writing: those that connect again often leave it
-    /// out.
+    /// Parses a list with spaces. A client that names none asks for the least, which is reading. Its person can add the others.
     pub fn parse(text: Option<&str>) -> Result<Scopes, OauthError> {
-        let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
-            return Ok(Scopes::USUAL);
-        };
+        let text = text.unwrap_or_default();
         let mut scopes = Scopes::default();
         for name in text.split_ascii_whitespace() {
             // Some clients ask for it wherever there are refresh tokens.
@@ -80,9 +76,10 @@ mod tests {
     #[test]
     fn scopes_are_read_in_any_order_and_reading_comes_with_each() {
         assert_eq!(Scopes::parse(Some("crm:sql crm:write")).unwrap().to_string(), "crm:read crm:write crm:sql");
-        assert_eq!(Scopes::parse(Some(" ")).unwrap().to_string(), "crm:read crm:write");
+        assert_eq!(Scopes::parse(Some(" ")).unwrap().to_string(), "crm:read");
         assert_eq!(Scopes::parse(Some("offline_access crm:read")).unwrap().to_string(), "crm:read");
         assert_eq!(Scopes::parse(Some("admin")).unwrap_err().code, "invalid_scope");
-        assert_eq!(Scopes::ALL.and(Scopes::parse(None).unwrap()).to_string(), "crm:read crm:write");
+        assert_eq!(Scopes::ALL.and(Scopes::parse(None).unwrap()).to_string(), "crm:read");
+        assert_eq!(Scopes::ALL.and(Scopes::USUAL).to_string(), "crm:read crm:write");
     }
 }

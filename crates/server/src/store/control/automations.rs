@@ -410,10 +410,13 @@ impl ControlTransaction<'_> {
         Ok(changed)
     }
 
-    /// Deletes an automation. Its runs are not made any more; a sweep removes them. Returns whether there was one.
-    pub async fn delete_automation(&mut self, holder: Holder<'_>, id: &str) -> Result<bool, Fault> {
-        let sql = "DELETE FROM automations WHERE id = $1 AND workspace_id = $2 AND mode = $3 RETURNING id";
-        Ok(!self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
+    /// Deletes an automation. Its runs are not made any more; a sweep removes them. Returns its name and the number of runs, if there
+    /// was one.
+    pub async fn delete_automation(&mut self, holder: Holder<'_>, id: &str) -> Result<Option<(String, u64)>, Fault> {
+        let sql = "DELETE FROM automations AS a WHERE id = $1 AND workspace_id = $2 AND mode = $3
+                   RETURNING name, (SELECT count(*) FROM automation_runs AS r WHERE r.automation_id = a.id) AS with_it";
+        let rows = self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?;
+        rows.first(|row| Ok((row.get("name")?, row.get("with_it")?)))
     }
 
     /// Queues runs in their order. An event for which an automation runs already is left out.

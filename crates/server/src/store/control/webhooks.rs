@@ -182,10 +182,13 @@ impl ControlTransaction<'_> {
         Ok(found(self.query(&sql, &params).await?))
     }
 
-    /// Deletes an endpoint. Its deliveries are not sent any more; a sweep removes them. Returns whether there was one.
-    pub async fn delete_webhook(&mut self, holder: Holder<'_>, id: &str) -> Result<bool, Fault> {
-        let sql = "DELETE FROM webhook_endpoints WHERE id = $1 AND workspace_id = $2 AND mode = $3 RETURNING id";
-        Ok(!self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
+    /// Deletes an endpoint. Its deliveries are not sent any more; a sweep removes them. Returns its address and the number of
+    /// deliveries, if there was one.
+    pub async fn delete_webhook(&mut self, holder: Holder<'_>, id: &str) -> Result<Option<(String, u64)>, Fault> {
+        let sql = "DELETE FROM webhook_endpoints AS e WHERE id = $1 AND workspace_id = $2 AND mode = $3
+                   RETURNING url AS name, (SELECT count(*) FROM webhook_deliveries AS d WHERE d.endpoint_id = e.id) AS with_it";
+        let rows = self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?;
+        rows.first(|row| Ok((row.get("name")?, row.get("with_it")?)))
     }
 
     /// Replaces the secret of an endpoint. The previous one ends at `old_ends`.

@@ -12,7 +12,7 @@ use pg::{Conn, Error};
 
 use serde_json::Value;
 
-use crm::model::answer::SqlResult;
+use crm::model::answer::{RanStatement, SqlResult};
 use crm::model::fault::Fault;
 use crm::model::rows::{ResultColumn, Rows};
 use crm::model::split::{Command, Statement};
@@ -223,10 +223,12 @@ async fn run_all<C: DerefMut<Target = Conn>>(
 ) -> Result<SqlResult, Fault> {
     let (body, params) = (raw.body, raw.params);
     let (last, before) = raw.statements.split_last().ok_or_else(|| Fault::internal("no statement to run"))?;
+    let mut ran = Vec::with_capacity(before.len());
     for (index, statement) in before.iter().enumerate() {
         let description = tx.prepare(statement.text, types).await.map_err(|error| at(error, statement, body))?;
         count_params(description.params.len(), 0)?;
-        tx.discard().await.map_err(|error| at(error, statement, body))?;
+        let outcome = tx.discard().await.map_err(|error| at(error, statement, body))?;
+        ran.push(RanStatement { command: outcome.command().to_owned(), rows: outcome.affected() });
         done(index + 1);
     }
     let description = tx.prepare(last.text, types).await.map_err(|error| at(error, last, body))?;
@@ -245,7 +247,7 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     }
     let outcome = tx.execute(&values, Format::Json, CAPS, types).await.map_err(|error| at(error, last, body))?;
     let command = outcome.command().to_owned();
-    Ok(result(outcome, command, columns, names))
+    Ok(SqlResult { before: ran, ..result(outcome, command, columns, names) })
 }
 
 /// JSON values as parameters of these types.
@@ -265,7 +267,7 @@ fn result(outcome: Outcome, command: String, columns: &[pg::rows::Column], names
         .map(|(column, name)| ResultColumn { name: name.into(), type_name: column.type_name.clone() })
         .collect();
     let row_count = if truncated { len as u64 } else { affected.unwrap_or(len as u64) };
-    SqlResult { rows: Rows::new(columns, data, ends, len), row_count, command, truncated }
+    SqlResult { rows: Rows::new(columns, data, ends, len), row_count, command, truncated, before: Vec::new() }
 }
 
 fn count_params(wanted: usize, given: usize) -> Result<(), Fault> {

@@ -52,7 +52,15 @@ async fn a_webhook_is_created_tested_replayed_and_deleted() {
         let rotated = call(agent, "rotate_webhook_secret", json!({"id": id})).await;
         assert_eq!(rotated["outcome"], "Replaced the secret of 1 webhook.");
         assert!(rotated["secret"].is_string() && rotated["secret"] != made["secret"], "{rotated}");
-        assert_eq!(call(agent, "delete_webhook", json!({"id": id})).await["outcome"], "Deleted 1 webhook for good.");
+        let unconfirmed = fail(agent, "delete_webhook", json!({"id": id})).await;
+        assert_eq!(code(&unconfirmed), "confirmation_required");
+        let lost = unconfirmed["message"].as_str().expect("a message");
+        assert!(lost.contains(&receiver.url()) && lost.contains("its deliveries"), "{lost}");
+        assert_eq!(call(agent, "get_webhook", json!({"id": id})).await["id"], id, "it is still there");
+        let deleted = call(agent, "delete_webhook", json!({"id": id, "confirm": true})).await;
+        let expected = format!("Deleted 1 webhook \"{}\" for good, and with it 1 deliveries.", receiver.url());
+        assert_eq!(deleted["outcome"], expected);
+        assert!(deleted["_note"].is_string(), "the address is data: {deleted}");
         assert_eq!(code(&fail(agent, "get_webhook", json!({"id": id})).await), "not_found");
     }
 }
@@ -85,8 +93,14 @@ async fn an_automation_is_created_runs_and_is_deleted() {
         assert_eq!(code(&refused), "validation_failed");
         assert!(refused["message"].as_str().is_some_and(|it| it.contains("move_deal_stage")), "{refused:?}");
         let unconfirmed = json!({"table": "automations", "id": id});
-        assert_eq!(code(&fail(agent, "delete_record", unconfirmed).await), "invalid_request");
-        call(agent, "delete_automation", json!({"automation_id": id})).await;
+        let unconfirmed = fail(agent, "delete_record", unconfirmed).await;
+        assert_eq!(code(&unconfirmed), "confirmation_required");
+        assert!(unconfirmed["message"].as_str().is_some_and(|it| it.contains("\"Tag\"")), "{unconfirmed:?}");
+        assert_eq!(code(&fail(agent, "delete_automation", json!({"id": id})).await), "confirmation_required");
+        let nothing = call(agent, "update_automation", json!({"id": id})).await;
+        assert_eq!(nothing["outcome"], "Nothing was changed (0 of 1 automation): the call names no field.");
+        let deleted = call(agent, "delete_automation", json!({"automation_id": id, "confirm": true})).await;
+        assert_eq!(deleted["outcome"], "Deleted 1 automation \"Tag\" for good, and with it 1 runs.");
         assert_eq!(code(&fail(agent, "get_automation", json!({"id": id})).await), "not_found");
     }
 }

@@ -142,7 +142,15 @@ fn part() -> impl Strategy<Value = Value> {
             "%",
             "a,b",
             "select 1",
-            "2026-01-01"
+            "2026-01-01",
+            "DELETE",
+            "POST",
+            "/v1/contacts/c_00000000000000000000000000?hard=true",
+            "/v1/webhooks",
+            "/v1/integrations/email",
+            "lists/l_1/rows",
+            "email/domains",
+            "Closed Won",
         ])
         .prop_map(Value::from),
     ];
@@ -173,6 +181,12 @@ fn part() -> impl Strategy<Value = Value> {
                 "list_id",
                 "pipeline",
                 "key",
+                "method",
+                "path",
+                "body",
+                "operations",
+                "confirm",
+                "hard",
             ])
             .prop_map(str::to_owned),
             text(8),

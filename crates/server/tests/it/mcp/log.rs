@@ -27,7 +27,7 @@ async fn a_batch_is_kept_as_a_whole_or_not_at_all() {
         assert_eq!(dry["affected"]["contacts"]["created"], 1, "{dry}");
         assert_eq!(contacts(agent).await, 0);
         let done = call(agent, "batch", json!({"operations": operations(), "reason": "asked", "run_id": "r"})).await;
-        assert_eq!(done["outcome"], "Performed 5 operations in one transaction.");
+        assert_eq!(done["outcome"], "Performed 5 operations in one transaction: created 1 contact and 1 company.");
         let statuses: Vec<&Value> = done["data"].as_array().into_iter().flatten().map(|it| &it["status"]).collect();
         assert_eq!(statuses, [201, 201, 200, 200, 200], "{done}");
         let body = |at: usize| &done["data"][at]["body"];

@@ -2,12 +2,14 @@
 
 mod answers;
 mod bridge;
+mod confirm;
 mod control;
 mod controls;
 mod day;
 mod door;
 mod email;
 mod hostile;
+mod install;
 mod log;
 mod oauth;
 mod progress;

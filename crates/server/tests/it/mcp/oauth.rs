@@ -1,7 +1,8 @@
 //! Apps that a person connects by OAuth: what clients discover, the way to a token, and everything that ends it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -394,6 +395,32 @@ async fn a_page_asks_for_nothing_that_the_app_did_not_ask_for() {
     };
     assert_eq!([ticked("crm:read"), ticked("crm:write"), ticked("crm:sql")], [true, false, false]);
     assert_eq!(reply_header(&scene, "x-frame-options").await, "DENY");
+    assert!(!page.contains("did not say what it needs"), "{page}");
+}
+
+#[tokio::test]
+async fn an_app_that_asks_for_nothing_reads_unless_the_person_ticks_more() {
+    let scene = scene().await;
+    let without = scene.asked("");
+    let left_out = without.replace("scope=&", "");
+    assert_ne!(left_out, without);
+    for query in [&without, &left_out] {
+        let page = scene.page(query).await.text().await.unwrap();
+        let ticked = |name: &str| {
+            let input = page.split("<input").find(|it| it.contains(&format!("name=\"{name}\""))).expect(name);
+            input.split('>').next().unwrap().contains("checked")
+        };
+        assert_eq!([ticked("crm:read"), ticked("crm:write"), ticked("crm:sql")], [true, false, false]);
+        assert!(page.contains("did not say what it needs"), "{page}");
+        for (fields, scopes) in [
+            (vec![("decision", "allow")], "crm:read"),
+            (vec![("decision", "allow"), ("crm:write", "yes")], "crm:read crm:write"),
+        ] {
+            let url = scene.decide(query, &fields).await;
+            let code = url.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned();
+            assert_eq!(scene.exchange(&code).await.status(200).text("/scope"), scopes, "{query}");
+        }
+    }
 }
 
 async fn reply_header(scene: &Scene, name: &str) -> String {
@@ -479,6 +506,44 @@ async fn an_app_may_be_named_by_a_document_about_itself() {
         scene.client_id = wrong.to_owned();
         assert_eq!(scene.page(&scene.asked("crm:read")).await.status(), 400, "{wrong}");
     }
+}
+
+/// A server of a document that has no end. It counts the bytes that were taken from it.
+async fn endless(pause: Duration) -> (String, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = taken.clone();
+    let receiver = Receiver::answering(move |_, _| {
+        let counted = counted.clone();
+        async move {
+            let part: &'static [u8] = if pause.is_zero() { &[b' '; 64 * 1024] } else { b" " };
+            let parts = futures_util::stream::unfold(counted, move |counted| async move {
+                tokio::time::sleep(pause).await;
+                counted.fetch_add(part.len(), Ordering::Relaxed);
+                Some((Ok::<_, std::io::Error>(axum::body::Bytes::from_static(part)), counted))
+            });
+            axum::response::IntoResponse::into_response(axum::body::Body::from_stream(parts))
+        }
+    })
+    .await;
+    (format!("{}/app.json", receiver.base), taken)
+}
+
+#[tokio::test]
+async fn a_document_without_end_is_given_up() {
+    let mut scene = scene().await;
+    let began = std::time::Instant::now();
+    let (vast, taken) = endless(Duration::ZERO).await;
+    let (slow, drops) = endless(Duration::from_secs(1)).await;
+    for (client_id, words) in [(&vast, "longer than 16384 bytes"), (&slow, "No answer within 5 seconds")] {
+        scene.client_id = client_id.clone();
+        let page = scene.page(&scene.asked("crm:read")).await;
+        assert_eq!(page.status(), 400, "{words}");
+        let text = page.text().await.unwrap();
+        assert!(text.contains("role=\"alert\"") && text.contains(words), "{words}: {text}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // What is in the buffers of the connection was read too, and no more.
+    assert!(taken.load(Ordering::Relaxed) < 32 * 1024 * 1024 && drops.load(Ordering::Relaxed) < 20);
 }
 
 #[tokio::test]

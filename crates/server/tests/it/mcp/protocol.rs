@@ -51,6 +51,31 @@ async fn a_client_of_2026_needs_no_handshake() {
 }
 
 #[tokio::test]
+async fn the_feed_knows_a_client_of_2025_by_what_it_said_at_first() {
+    let agent = agent().await;
+    let send = async |program: &str, more: &[(&str, &str)], method: &str, params: serde_json::Value| {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+        let headers = [&[JSON, ("user-agent", program)], more].concat();
+        agent.send(Method::POST, "/mcp", &headers, message).await.status(200)
+    };
+    let hello = |name: &str| json!({"protocolVersion": "2025-11-25", "clientInfo": {"name": name, "version": "3.1"}});
+    let write = |email: &str| json!({"name": "create_contact", "arguments": {"email": email}});
+    let agents = async || agent.get("/v1/activity").await.status(200).column("custom");
+    send("node", &[], "initialize", hello("A Client")).await;
+    send("node", &[], "tools/call", write("a@b.example")).await;
+    assert_eq!(agents().await[0]["agent"], "A Client/3.1");
+    // The caller's own word comes first, and another program has another name.
+    send("node", &[("x-agent", "mine")], "tools/call", write("b@b.example")).await;
+    assert_eq!(agents().await[0]["agent"], "mine");
+    send("python", &[], "tools/call", write("c@b.example")).await;
+    assert_eq!(agents().await[0]["agent"], "python");
+    // Of two clients that look alike, a call could be either's.
+    send("node", &[], "initialize", hello("Another")).await;
+    send("node", &[], "tools/call", write("d@b.example")).await;
+    assert_eq!(agents().await[0]["agent"], "node");
+}
+
+#[tokio::test]
 async fn headers_and_versions_that_do_not_fit_are_refused() {
     let agent = agent().await;
     let check = async |headers: &[(&str, &str)], body: &serde_json::Value, status, code| {

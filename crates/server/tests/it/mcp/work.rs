@@ -77,7 +77,7 @@ async fn records_of_any_table_live_in_agentcrms_words() {
         contact.as_str()
     );
     let gone = call(&agent, "delete_record", json!({"table": "contacts", "id": contact})).await;
-    assert_eq!(gone["outcome"], "Deleted 1 contact. restore_record undoes this.");
+    assert_eq!(gone["outcome"], "Deleted 1 contact \"a@b.example\". restore_record undoes this.");
     assert_eq!(code(&fail(&agent, "get_record", json!({"table": "contacts", "id": contact})).await), "not_found");
     let there = json!({"table": "contacts", "id": contact, "include_deleted": true});
     assert_eq!(call(&agent, "get_record", there).await["id"], contact.as_str());
@@ -85,16 +85,55 @@ async fn records_of_any_table_live_in_agentcrms_words() {
     assert_eq!(only["data"][0]["id"], contact.as_str(), "{only}");
     let back = call(&agent, "restore_record", json!({"table": "contacts", "id": contact})).await;
     assert_eq!(back["outcome"], "Restored 1 contact.");
+    let again = call(&agent, "restore_record", json!({"table": "contacts", "id": contact})).await;
+    assert_eq!(again["outcome"], "Nothing was restored (0 of 1 contact): it was not deleted.");
     assert_eq!(
         code(&fail(&agent, "delete_record", json!({"table": "contacts", "id": contact, "hard": true})).await),
-        "invalid_request"
+        "confirmation_required"
     );
     agent.get(&format!("/v1/contacts/{contact}")).await.status(200);
     let hard = json!({"table": "contacts", "id": contact, "hard": true, "confirm": true});
-    assert_eq!(call(&agent, "delete_record", hard).await["outcome"], "Removed 1 contact for good.");
+    assert_eq!(call(&agent, "delete_record", hard).await["outcome"], "Removed 1 contact \"a@b.example\" for good.");
     let runs = agent.get("/v1/activity").await.status(200);
     let runs: Vec<Value> = runs.column("custom").iter().map(|it| it["run_id"].clone()).collect();
     assert!(runs.contains(&json!("run 1")), "{runs:?}");
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_told_as_a_change() {
+    for agent in [&relm().await, &agent().await] {
+        let contact = id(&call(agent, "create_contact", json!({"email": "a@b.example", "first_name": "Ada"})).await);
+        let deal = id(&call(agent, "create_record", json!({"table": "deals", "values": {"stage": "won"}})).await);
+        let nothing = "Nothing was changed (0 of 1 contact): the call names no field.";
+        assert_eq!(call(agent, "update_contact", json!({"id": contact})).await["outcome"], nothing);
+        let empty = json!({"table": "contacts", "id": contact, "values": {}});
+        assert_eq!(call(agent, "update_record", empty).await["outcome"], nothing);
+        let same = call(agent, "update_contact", json!({"id": contact, "first_name": "Ada"})).await;
+        assert_eq!(same["outcome"], "Nothing was changed (0 of 1 contact): it has these values already.");
+        let dry = call(agent, "update_contact", json!({"id": contact, "first_name": "Ada", "dry_run": true})).await;
+        assert!(dry["outcome"].as_str().is_some_and(|it| it.ends_with("it has these values already.")), "{dry}");
+        let there = call(agent, "move_deal_stage", json!({"id": deal, "stage": "won"})).await;
+        assert_eq!(there["outcome"], "Nothing was changed (0 of 1 deal): it has these values already.");
+        let changed = call(agent, "update_contact", json!({"id": contact, "first_name": "Eve"})).await;
+        assert_eq!((&changed["outcome"], &changed["first_name"]), (&json!("Updated 1 contact."), &json!("Eve")));
+        let reads = json!({"operations": [{"method": "GET", "path": "/v1/contacts"}]});
+        assert_eq!(call(agent, "batch", reads).await["outcome"], "Performed 1 operation: no row was changed.");
+    }
+}
+
+#[tokio::test]
+async fn the_names_of_both_dialects_are_understood_in_requests_too() {
+    let (relm, agentcrm) = both().await;
+    for (agent, body, own) in [
+        (&relm, json!({"name": "A", "amount_cents": 5}), "value_cents"),
+        (&agentcrm, json!({"title": "A", "value_cents": 5}), "amount_cents"),
+    ] {
+        let request = json!({"method": "POST", "path": "/v1/deals", "body": body});
+        let made = call(agent, "call_api", request.clone()).await;
+        assert_eq!((&made["outcome"], &made[own]), (&json!("Created 1 deal."), &json!(5)), "{made}");
+        let done = call(agent, "batch", json!({"operations": [request]})).await;
+        assert_eq!(done["data"][0]["body"][own], 5, "{done}");
+    }
 }
 
 #[tokio::test]
@@ -106,7 +145,7 @@ async fn tables_of_ones_own_are_served_too() {
         json!({"sql": "create table invoices (id int primary key, total numeric, note text)"}),
     )
     .await;
-    assert_eq!(made["outcome"], "CREATE TABLE: done.");
+    assert_eq!(made["outcome"], "CREATE TABLE: done. No row of a table with a primary key was changed.");
     let row =
         call(&agent, "create_record", json!({"table": "invoices", "values": {"id": 7, "total": 12.5, "note": null}}))
             .await;
@@ -126,9 +165,14 @@ async fn tables_of_ones_own_are_served_too() {
     assert_eq!(one["tables"]["invoices"]["primary_key"], json!(["id"]), "{one}");
     let near = fail(&agent, "describe_schema", json!({"table": "invoces"})).await;
     assert!(near["hint"].as_str().is_some_and(|hint| hint.contains("invoices")), "{near:?}");
-    assert_eq!(code(&fail(&agent, "delete_record", json!({"table": "invoices", "id": 7})).await), "invalid_request");
+    let unconfirmed = fail(&agent, "delete_record", json!({"table": "invoices", "id": 7})).await;
+    assert_eq!(code(&unconfirmed), "confirmation_required");
     let gone = call(&agent, "delete_record", json!({"table": "invoices", "id": 7, "confirm": true})).await;
-    assert_eq!(gone["outcome"], "Deleted 1 row of invoices.");
+    assert_eq!(gone["outcome"], "Removed 1 row of invoices for good.");
+    // Where deleted rows are kept, nothing is lost.
+    call(&agent, "execute_sql", json!({"sql": "create table plans (id int primary key, name text, deleted_at timestamptz); insert into plans values (1, 'Gold')"})).await;
+    let gone = call(&agent, "delete_record", json!({"table": "plans", "id": 1})).await;
+    assert_eq!(gone["outcome"], "Deleted 1 row of plans \"Gold\".");
 }
 
 #[tokio::test]
@@ -154,6 +198,24 @@ async fn pipelines_and_stages_are_named_by_their_keys() {
     let keys: Vec<&Value> = default["data"].as_array().into_iter().flatten().map(|stage| &stage["key"]).collect();
     assert_eq!(keys, ["lead", "qualified", "proposal", "won", "lost"]);
     assert_eq!(code(&fail(&relm, "delete_pipeline", json!({"key": "sales"})).await), "cannot_delete_default");
+    // Labels are understood, and the answer has the key.
+    let sales = call(&relm, "list_pipelines", json!({})).await["data"][0]["label"].clone();
+    let qualified = default["data"][1]["label"].as_str().expect("a label").to_uppercase();
+    for agent in [&relm, &agentcrm] {
+        let deal = json!({"pipeline": sales, "stage": qualified, "reason": "asked"});
+        let deal = call(agent, "create_deal", deal).await;
+        assert_eq!((&deal["pipeline"], &deal["stage"]), (&json!("sales"), &json!("qualified")), "{deal}");
+        let moved = call(agent, "move_deal_stage", json!({"id": deal["id"], "stage": "Lost"})).await;
+        assert_eq!(moved["stage"], "lost", "{moved}");
+        for found in [json!({"stage": "Lost"}), json!({"filter": {"stage": ["Lost", "won"]}}), json!({"stage": "lost"})]
+        {
+            let listed = call(agent, "list_deals", found).await;
+            assert_eq!(listed["data"][0]["id"], deal["id"], "{listed}");
+        }
+        call(agent, "delete_record", json!({"table": "deals", "id": deal["id"]})).await;
+        let stages = call(agent, "list_pipeline_stages", json!({"pipeline": sales})).await;
+        assert_eq!(stages["data"].as_array().map(Vec::len), Some(5), "no stage was added: {stages}");
+    }
     // A deal in a stage that does not exist is refused with Relm's words and the next call.
     let refused = fail(&relm, "create_deal", json!({"title": "D", "stage": "wonn"})).await;
     assert_eq!(code(&refused), "unknown_stage");
@@ -168,14 +230,67 @@ async fn lists_have_members_and_rows() {
     let first = id(&call(&agent, "create_contact", json!({"email": "a@b.example"})).await);
     let second = id(&call(&agent, "create_contact", json!({"email": "c@d.example"})).await);
     let added = call(&agent, "add_list_members", json!({"list_id": list, "member_ids": [first, second]})).await;
-    assert_eq!(added["outcome"], "2 records are members of the list now.");
+    assert_eq!(added["outcome"], "Added 2 records to the list.");
+    let third = id(&call(&agent, "create_contact", json!({"email": "e@f.example"})).await);
+    let more = json!({"list_id": list, "member_ids": [first, second, third]});
+    let more = call(&agent, "add_list_members", more).await;
+    assert_eq!(more["outcome"], "Added 1 record to the list; 2 were in it already.");
+    call(&agent, "remove_list_member", json!({"list_id": list, "member_id": third})).await;
     let rows = call(&agent, "get_list_rows", json!({"list_id": list, "limit": 1})).await;
     assert_eq!((rows["data"].as_array().map(Vec::len), &rows["has_more"]), (Some(1), &json!(true)), "{rows}");
     let rest = call(&agent, "get_list_rows", json!({"list_id": list, "limit": 1, "cursor": rows["next_cursor"]})).await;
     assert_ne!(rest["data"][0]["id"], rows["data"][0]["id"]);
-    call(&agent, "remove_list_member", json!({"list_id": list, "member_id": first})).await;
+    let removed = call(&agent, "remove_list_member", json!({"list_id": list, "member_id": first})).await;
+    assert_eq!(removed["outcome"], "Removed 1 record from the list \"L\". The record itself stays.");
+    let path = format!("lists/{list}/rows");
+    assert_eq!(call(&agent, "list_records", json!({"table": path})).await["data"][0]["id"], second.as_str());
     let rows = call(&agent, "get_list_rows", json!({"list_id": list})).await;
     assert_eq!(rows["data"][0]["id"], second.as_str(), "{rows}");
+}
+
+#[tokio::test]
+async fn values_are_added_to_what_is_there() {
+    for (agent, own) in [(&relm().await, "metadata"), (&agent().await, "custom")] {
+        let made = call(agent, "create_contact", json!({"email": "a@b.example", own: {"tags": ["a"]}})).await;
+        let add = json!({"id": made["id"], own: {"tags": {"$append": ["b"]}}, "phone": {"$if_empty": "1"}});
+        let added = call(agent, "update_contact", add).await;
+        assert_eq!((&added[own]["tags"], &added["phone"]), (&json!(["a", "b"]), &json!("1")), "{added}");
+        let values = json!({own: {"tags": {"$remove": ["a"]}}, "phone": {"$if_empty": "2"}});
+        let request = json!({"table": "contacts", "id": made["id"], "values": values});
+        let taken = call(agent, "update_record", request).await;
+        assert_eq!((&taken[own]["tags"], &taken["phone"]), (&json!(["b"]), &json!("1")), "{taken}");
+        // Ids are understood with either prefix in them too.
+        let deal = call(agent, "create_record", json!({"table": "deals", "values": {}})).await["id"].clone();
+        let mail = json!({"table": "emails", "values": {"from_addr": "a@b.example", "subject": "S"}});
+        let mail = call(agent, "create_record", mail).await["id"].clone();
+        let link = json!({"table": "emails", "id": mail, "values": {"deal_ids": {"$append": [deal]}}});
+        assert_eq!(call(agent, "update_record", link).await["deal_ids"], json!([deal]));
+    }
+}
+
+#[tokio::test]
+async fn a_second_record_of_a_name_is_told() {
+    for agent in [&relm().await, &agent().await] {
+        let person = |email: &str, first: &str| json!({"email": email, "first_name": first, "last_name": "Lovelace"});
+        let first = call(agent, "create_contact", person("a@b.example", "Ada")).await;
+        assert_eq!((&first["outcome"], first.get("possible_duplicates")), (&json!("Created 1 contact."), None));
+        let dry = json!({"email": "c@d.example", "first_name": "ada", "last_name": "LOVELACE", "dry_run": true});
+        assert_eq!(call(agent, "create_contact", dry).await["possible_duplicates"][0]["id"], first["id"]);
+        let second = call(agent, "create_contact", person("c@d.example", "ADA")).await;
+        assert_eq!(
+            second["outcome"], "Created 1 contact. Others have the same name (1): see possible_duplicates.",
+            "{second}"
+        );
+        let expected = json!([{"id": first["id"], "name": "Ada Lovelace <a@b.example>"}]);
+        assert_eq!(second["possible_duplicates"], expected);
+        let other = call(agent, "create_contact", person("e@f.example", "Adah")).await;
+        assert_eq!(other.get("possible_duplicates"), None, "{other}");
+        let company = |name: &str| json!({"table": "companies", "values": {"name": name}});
+        let acme = call(agent, "create_record", company("Acme")).await["id"].clone();
+        assert_eq!(call(agent, "create_record", company(" acme")).await["possible_duplicates"][0]["id"], acme);
+        let nameless = call(agent, "create_record", json!({"table": "companies", "values": {}})).await;
+        assert_eq!(nameless["outcome"], "Created 1 company.");
+    }
 }
 
 async fn upsert(agent: &Agent) -> Value {
@@ -229,6 +344,23 @@ async fn sql_reads_with_one_tool_and_writes_with_another() {
         let none =
             call(agent, "execute_sql", json!({"sql": "update contacts set title = 'x' where email = 'nobody'"})).await;
         assert_eq!(none["outcome"], "UPDATE: 0 rows were written.");
+        // Each statement is counted, and what all did together.
+        let table = format!("t_{}", &agent.key[..4]);
+        let several = "create table TABLE (a int); insert into companies (name) values ('A'), ('B'); \
+                       update companies set name = 'C' where name = 'B'; delete from companies where name = 'nothing'";
+        let several = json!({"sql": several.replace("TABLE", &table)});
+        let several = call(agent, "execute_sql", several).await;
+        assert_eq!(
+            several["outcome"],
+            "Ran 4 statements. CREATE TABLE: done. INSERT: 2 rows were written. UPDATE: 1 row was written. \
+             DELETE: 0 rows were written. In all: created 2 companies."
+        );
+        let hidden = "with gone as (delete from companies returning 1) select count(*) from gone";
+        let hidden = call(agent, "execute_sql", json!({"sql": hidden})).await;
+        assert_eq!(hidden["outcome"], "SELECT: 1 row was returned. In all: deleted 2 companies.");
+        let block = "do $$ begin insert into companies (name) values ('D'); delete from companies; end $$";
+        let block = call(agent, "execute_sql", json!({"sql": block})).await;
+        assert_eq!(block["outcome"], "DO: done. No row of a table with a primary key was changed.");
         let wrong = fail(agent, "query_sql", json!({"sql": "select emial from contacts"})).await;
         assert_eq!(code(&wrong), "sql_error");
     }
