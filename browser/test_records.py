@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import no_serious_fault
+from conftest import eventually, no_serious_fault
 from playwright.sync_api import expect
 
 
@@ -419,7 +419,7 @@ def test_the_timeline_of_a_table_of_ones_own_shows_who_changed_what_and_why(ada)
     expect(dialog.get_by_role("list", name="What goes back")).to_contain_text(re.compile("weight.*7.*5"))
     dialog.locator("[data-undo-now]").click()
     expect(toast(page)).to_contain_text("Undone")
-    assert ada.api("GET", "/v1/shipments/s1")["data"]["weight"] == 5
+    eventually(lambda: ada.api("GET", "/v1/shipments/s1")["data"]["weight"], 5)
 
 
 def test_a_table_that_writes_the_feed_shows_each_change_once(ada):

@@ -252,12 +252,12 @@ impl Listed<'_> {
                 @if self.shape.table == "deals" {
                     @let pipeline: Vec<_> = filters.iter().copied().filter(|(name, _)| *name == "pipeline").collect();
                     @let board = if pipeline.is_empty() { "/deals".to_owned() } else { format!("/deals{}", query(&pipeline)) };
-                    div.seg { a href=(board) { (icon("square-kanban")) "Board" } a href=(address(self.visit, &pipeline)) aria-current="page" { (icon("table-2")) "Table" } }
+                    div.seg { a href=(board) { (icon("square-kanban")) span { "Board" } } a href=(address(self.visit, &pipeline)) aria-current="page" { (icon("table-2")) span { "Table" } } }
                 }
                 @let table = encoded(&self.shape.table);
-                @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
-                a.btn.bare href={ "/export/" (table) ".csv" (query(filters)) } { (icon("download")) "Export" }
-                button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
+                @if self.visit.may_write() { a.btn.bare.slim href={ "/import?table=" (table) } { (icon("upload")) span { "Import" } } }
+                a.btn.bare.slim href={ "/export/" (table) ".csv" (query(filters)) } { (icon("download")) span { "Export" } }
+                button.btn.bare.slim type="button" data-open="columns" { (icon("columns-3")) span { "Columns" } }
                 @if self.visit.may_write() {
                     (bulk::bar())
                 }

@@ -171,7 +171,9 @@ const preview = async (form) => {
   if (asked !== form.asked || !form.isConnected) return;
   const count = await tell(form, act, found);
   form.found = count ? { ...found, count } : null;
-  if (count) applyButton(form).textContent = act.button(count);
+  if (!count) return;
+  applyButton(form).textContent = act.button(count);
+  applyButton(form).classList.toggle("danger", act === ACTS.delete);
 };
 const close = async (text, requestId) => {
   $("dialog[open]")?.close();

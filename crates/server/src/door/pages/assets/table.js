@@ -1,7 +1,7 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records. bulk.js acts on the picked rows.
 import { typedAmount } from "./amounts.js";
 import { edit } from "./cells.js";
-import { $, $$, api, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
+import { $, $$, api, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
 import { candidates, prepare, sent } from "./fields.js";
 
 // -- Filters and columns --
@@ -54,6 +54,9 @@ on("change", "[data-columns] input", async (it) => {
   remember(form.dataset.columns, chosen);
   to.searchParams.set("columns", chosen);
   history.replaceState(null, "", to);
+  // A head may be pressed before the page has come again.
+  const sort = $("#sort"), kept = $("[name=columns]", sort);
+  if (kept) kept.value = chosen; else sort?.append(el("input", { type: "hidden", name: "columns", value: chosen }));
   await refresh();
 });
 
