@@ -118,7 +118,18 @@ mod tests {
 
     #[test]
     fn spreadsheets_get_no_formulas() {
-        let texts = [r#""=1+1""#, r#""+47""#, r#""-1""#, r#""@a""#, r#""\tx""#, "-5", "null", r#""a=b""#, r#""'=1""#, r#""'90s""#];
+        let texts = [
+            r#""=1+1""#,
+            r#""+47""#,
+            r#""-1""#,
+            r#""@a""#,
+            r#""\tx""#,
+            "-5",
+            "null",
+            r#""a=b""#,
+            r#""'=1""#,
+            r#""'90s""#,
+        ];
         let rows = rows(&["a"], &texts);
         let text = String::from_utf8(page(&AGENTCRM, &rows, 1, CsvCells::ForSpreadsheets)).unwrap();
         assert_eq!(text, "'=1+1\n'+47\n'-1\n'@a\n'\tx\n-5\n\"\"\na=b\n''=1\n'90s\n");

@@ -112,7 +112,8 @@ fn planned<'a>(
     index: Option<&'a UniqueIndex>,
 ) -> Result<Batch<'a>, Fault> {
     let key = table.key()?;
-    let mut batch = Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), refuses_new_stage: false, len: rows.len() };
+    let mut batch =
+        Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), refuses_new_stage: false, len: rows.len() };
     // `meant` counts the rows that mean each record. `found` has a group for each wave and set of columns.
     let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
     let mut found: HashMap<(usize, Columns<'a>), Vec<(usize, RowValues)>> = HashMap::new();

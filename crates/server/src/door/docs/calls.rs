@@ -86,6 +86,7 @@ impl Described {
         let url = format!("{}{path_shown}{mark}{}", self.base, query.join("&"));
         let key = match operation["security"].as_array().map(Vec::as_slice) {
             Some([]) => None,
+            Some(ways) if ways.iter().any(|way| way.as_object().is_some_and(Map::is_empty)) => None,
             Some(ways) if ways.iter().all(|way| way["apiKey"].is_null()) => Some("KITH_SESSION"),
             _ => Some(self.key),
         };
@@ -208,11 +209,8 @@ fn javascript(call: &SampleCall<'_>) -> String {
 }
 
 fn python(call: &SampleCall<'_>) -> String {
-    let mut headers: Vec<String> = call
-        .key
-        .map(|key| format!("\"Authorization\": \"Bearer \" + os.environ[\"{key}\"]"))
-        .into_iter()
-        .collect();
+    let mut headers: Vec<String> =
+        call.key.map(|key| format!("\"Authorization\": \"Bearer \" + os.environ[\"{key}\"]")).into_iter().collect();
     let mut arguments = vec![format!("\"{}\"", call.url)];
     let body = match &call.body {
         Some(SampleBody::Json(body)) => Some(format!("json={}", literal(body))),
@@ -239,7 +237,8 @@ fn literal(value: &Value) -> String {
         Value::Bool(false) => "False".to_owned(),
         Value::Array(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), literal(value)));
+            let fields =
+                fields.iter().map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), literal(value)));
             format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
@@ -259,7 +258,9 @@ mod tests {
     fn a_call_is_written_in_three_languages_and_both_dialects() {
         let curl = sample(Method::Post, "/v1/{table}", "curl");
         assert!(
-            curl.starts_with("curl -s -X POST \"https://kith.example/v1/deals\" \\\n  -H \"Authorization: Bearer $KITH_KEY\""),
+            curl.starts_with(
+                "curl -s -X POST \"https://kith.example/v1/deals\" \\\n  -H \"Authorization: Bearer $KITH_KEY\""
+            ),
             "{curl}"
         );
         assert!(curl.contains("\"name\":\"Acme rollout\"") && curl.contains("\"amount_cents\":"), "{curl}");
@@ -272,7 +273,10 @@ mod tests {
         assert!(change.ends_with("-d '{\"title\":\"Acme rollout\"}'"), "{change}");
         assert!(sample(Method::Post, "/v1/imports", "Python").contains("data=\"email,first_name\\n"));
         assert!(!sample(Method::Post, "/v1/workspaces", "curl").contains("Authorization"));
-        assert!(sample(Method::Post, "/v1/keys", "curl").contains("?ws=ws_…\" \\\n  -H \"Authorization: Bearer $KITH_SESSION\""));
+        assert!(
+            sample(Method::Post, "/v1/keys", "curl")
+                .contains("?ws=ws_…\" \\\n  -H \"Authorization: Bearer $KITH_SESSION\"")
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod changelog;
 mod explorer;
 mod guides;
 pub mod page;
+mod paths;
 mod reference;
 
 use std::sync::{Arc, OnceLock};

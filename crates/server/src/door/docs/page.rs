@@ -12,7 +12,7 @@ use crm::model::codes::CODES;
 use crm::model::entity::{ENTITIES, Entity, Need};
 
 use crate::door::docs::guides;
-use crate::door::docs::reference::{self, Referenced};
+use crate::door::docs::paths::{Referenced, of_keys, of_people};
 use crate::door::pages::parts::icon;
 use crate::door::pages::public::{PublicPage, document, plain, samples};
 use crate::door::pages::samples as code;
@@ -174,7 +174,7 @@ fn conventions() -> Markup {
 fn endpoints() -> Markup {
     html! {
         p { "The " a href="/docs/reference" { "reference" } " has a call of each in curl, JavaScript and Python, in both dialects." }
-        @for group in reference::of_keys() {
+        @for group in of_keys() {
             h3 { (group.title) }
             ul.endpoints { @for path in &group.paths { (row(path)) } }
         }
@@ -200,7 +200,7 @@ fn people() -> Markup {
             code.inline { "kith_session" } " (" code.inline { "__Host-kith_session" } " over TLS). It opens what follows, not the workspace's data: that is what keys are for. The cookie does not speak for pages of other sites. Lists take "
             code.inline { "limit" } " and " code.inline { "cursor" } " like those of records." }
         ul.endpoints {
-            @for path in &reference::of_people().paths { (row(path)) }
+            @for path in &of_people().paths { (row(path)) }
         }
     }
 }

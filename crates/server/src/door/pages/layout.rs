@@ -5,9 +5,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crm::model::who::{Mode, Role};
 
-use crate::door::pages::{FOR_PROGRAMS, addresses, assets};
 use crate::door::pages::parts::{self, Hand, icon};
 use crate::door::pages::visit::{MemberPlace, PageVisit};
+use crate::door::pages::{FOR_PROGRAMS, addresses, assets};
 
 /// A page without its frame.
 pub struct Page {

@@ -277,7 +277,8 @@ impl Listed<'_> {
     /// The value of a filter as people type it.
     fn sought(&self, parameter: &str, value: &str, names: &RecordNames) -> String {
         if let Some(table) = self.sought_in(parameter) {
-            let name = |id: &str| names.get(&(table.to_owned(), id.to_owned())).cloned().unwrap_or_else(|| id.to_owned());
+            let name =
+                |id: &str| names.get(&(table.to_owned(), id.to_owned())).cloned().unwrap_or_else(|| id.to_owned());
             let (all, more) = (value.split(','), value.split(',').count().saturating_sub(NAMED));
             let said = all.take(NAMED).map(name).collect::<Vec<_>>().join(", ");
             return if more > 0 { format!("{said} and {more} more") } else { said };
@@ -374,7 +375,8 @@ impl Listed<'_> {
     fn sort_name(&self, column: &ShownColumn) -> String {
         let own = self.shape.entity.filter(|_| !column.in_custom);
         let relation = own.and_then(|entity| entity.to_one.iter().find(|it| it.column == column.name));
-        let named = relation.map(|it| format!("{}.{}", it.key, if it.table == "contacts" { "first_name" } else { "name" }));
+        let named =
+            relation.map(|it| format!("{}.{}", it.key, if it.table == "contacts" { "first_name" } else { "name" }));
         named.unwrap_or_else(|| column.field())
     }
 
