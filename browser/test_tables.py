@@ -476,7 +476,7 @@ def test_a_filter_and_an_order_of_a_reference_are_by_its_name(ada):
     # Suggestions come while a name is typed.
     page.get_by_label("Value").fill("")
     page.get_by_label("Value").press_sequentially("fernh")
-    page.get_by_role("option", name="Fernhill Supply").click()
+    page.get_by_role("listbox", name="Suggestions").get_by_role("option", name="Fernhill Supply").click()
     page.get_by_role("button", name="Apply").click()
     expect(names).to_have_text(["Ann of Fernhill Supply"])
 
