@@ -109,7 +109,8 @@ class Person:
 
 
 def no_serious_fault(page):
-    """Asserts that axe-core finds nothing serious on the page."""
+    """Asserts that axe-core finds nothing serious on the page, and that no heading skips a level, but for
+    those of the explorer, which are Swagger UI's."""
     session = page.context.new_cdp_session(page)
     session.send("Runtime.evaluate", {"expression": open(AXE).read()})
     # A dialog that is fading in has other colours for a moment. Animations without an end are not waited for.
@@ -118,7 +119,7 @@ def no_serious_fault(page):
     session.send("Runtime.evaluate", {"expression": still, "awaitPromise": True})
     run = "axe.run(document, {resultTypes: ['violations']}).then((it) => JSON.stringify(it.violations))"
     answer = session.send("Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True})
-    found = [it for it in json.loads(answer["result"]["value"]) if it["impact"] in ("serious", "critical")]
+    found = [it for it in json.loads(answer["result"]["value"]) if it["impact"] in ("serious", "critical") or it["id"] == "heading-order" and "/docs/api" not in page.url]
     told = [f"{it['id']}: {it['help']}: {[node['html'][:160] for node in it['nodes'][:3]]}" for it in found]
     assert not told, f"{page.url}\n" + "\n".join(told)
 

@@ -6,7 +6,12 @@ import pytest
 from conftest import no_serious_fault
 from playwright.sync_api import expect
 
-PUBLIC = ["/", "/login", "/signup", "/forgot-password", "/docs", "/docs/errors", "/changelog"]
+PUBLIC = ["/", "/login", "/signup", "/forgot-password", "/docs", "/docs/reference", "/docs/errors", "/changelog"]
+
+
+# Buttons of the bars that stand beyond the window's edge, and a heading of one word that is cut.
+CUT = """[...document.querySelectorAll(".page > .top :is(a, button), .tools > .slim")].filter((it) => it.checkVisibility() && it.getBoundingClientRect().right > innerWidth + 0.5)
+    .map((it) => it.textContent.trim()).concat([...document.querySelectorAll(".page > .top > h1")].filter((it) => !it.textContent.includes(" ") && it.textContent.length < 12 && it.scrollWidth > it.clientWidth).map((it) => it.textContent))"""
 
 
 @pytest.fixture
@@ -51,13 +56,14 @@ def test_every_page_is_accessible_and_fits(whole, options):
             assert page.title().startswith(page.get_by_role("heading", level=1).inner_text().replace("\n", " ")), path
             wide, width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
             assert wide <= width, f"{path} is {wide} pixels wide on a screen of {width}"
+            assert page.evaluate(CUT) == [], path
             if "color_scheme" in options:
                 no_serious_fault(page)
 
 
 @pytest.mark.parametrize("width", [1440, 800, 390])
 def test_long_words_widen_no_page(people, width):
-    ada = people(workspace="w" * 60)
+    ada = people(name="Wolfeschlegelsteinhausenbergerdorff " * 2, workspace="w" * 60)
     company = ada.api("POST", "/v1/companies", {"name": "W" * 180})["data"]["id"]
     contact = ada.api("POST", "/v1/contacts", {"first_name": "I" * 90, "title": "M" * 180, "company_id": company, "custom": {"k" * 60: "V" * 180}})["data"]["id"]
     for at, currency in enumerate(["EUR", "USD", "KWD", "JPY"]):
@@ -68,6 +74,7 @@ def test_long_words_widen_no_page(people, width):
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         wide = page.evaluate("Math.max(...[document.documentElement, document.querySelector('main')].map((it) => it.scrollWidth - it.clientWidth))")
         assert wide <= 0, f"{path} scrolls {wide} pixels sideways on a screen of {width}"
+        assert page.evaluate(CUT) == [], path
     page.goto("/")
     boxes = [it.bounding_box() for it in page.locator(".figures dd a").all()]
     for at, one in enumerate(boxes):
@@ -108,3 +115,11 @@ def test_a_viewer_sees_every_page_and_can_write_on_none(whole, people):
     ]:
         assert 400 <= page.evaluate(forged, call) < 500, call
     assert whole.api("GET", "/v1/contacts")["data"] == before
+
+
+@pytest.mark.parametrize("path", ["/contacts", "/companies", "/activities", "/emails", "/lists", "/activity", "/runs", "/webhooks", "/automations", "/logs", "/nowhere"])
+def test_an_empty_page_teaches_and_is_accessible(ada, path):
+    page = ada.page
+    page.goto(path)
+    expect(page.locator("main").get_by_role("heading", level=2).first).to_be_visible()
+    no_serious_fault(page)

@@ -107,3 +107,17 @@ def test_the_import_is_accessible(ada):
         choose(page, "people.csv", "E-mail,,x\na@b.example,1,2\n")
         expect(page.get_by_role("status").filter(has_text="are")).to_be_visible()
         no_serious_fault(page)
+
+
+def test_a_stage_that_is_not_there_is_refused_with_those_that_are(ada, tmp_path):
+    (tmp_path / "deals.csv").write_text("name,stage\nLiners,won\nCrates,nope\n")
+    page = ada.page
+    page.goto("/import?table=deals")
+    page.get_by_label("File").set_input_files(tmp_path / "deals.csv")
+    expect(page.get_by_text("1 would be refused")).to_be_visible()
+    page.get_by_role("button", name="Import", exact=True).click()
+    refused = page.get_by_role("table", name="Refused rows").locator("tbody tr")
+    expect(refused).to_have_count(1)
+    expect(refused).to_contain_text("nope")
+    expect(refused).to_contain_text("lead, qualified, proposal, won, lost")
+    assert [row["key"] for row in ada.api("GET", "/v1/pipelines/sales/stages")["data"]] == ["lead", "qualified", "proposal", "won", "lost"]

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import no_serious_fault
+from conftest import eventually, no_serious_fault
 from playwright.sync_api import expect
 
 
@@ -381,3 +381,54 @@ def test_a_timeline_names_the_records_of_changed_references(ada):
     fields = page.get_by_role("complementary", name="Fields")
     expect(fields.get_by_role("link", name="ingrid+crm@x.example")).to_have_attribute("href", "mailto:ingrid+crm@x.example")
     expect(fields.get_by_role("link", name="+47 22 11")).to_have_attribute("href", "tel:+472211")
+
+
+def test_the_timeline_of_a_table_of_ones_own_shows_who_changed_what_and_why(ada):
+    ada.api("POST", "/v1/sql", {"sql": "create table shipments (id text primary key, code text, weight int, contact_id text references contacts)"})
+    contact = made(ada, "contacts", first_name="Ingrid")
+    ada.api("POST", "/v1/shipments", {"id": "s1", "code": "SH-1", "weight": 5})
+    ada.api("PATCH", "/v1/shipments/s1", {"weight": 7, "contact_id": contact}, x_agent="scout", x_reason="The label says so")
+    ada.api("PATCH", "/v1/shipments/s1", {"code": "SH-2"}, x_agent="scout", x_run_id="relabel", x_reason="A new label")
+    ada.api("PATCH", "/v1/shipments/s1", {"weight": 8}, x_agent="scout", x_run_id="relabel", x_reason="A new label")
+    page = ada.page
+    page.goto("/tables/shipments/s1")
+    entries = timeline(page).locator(".entry")
+    expect(entries).to_have_count(3)
+    run = entries.nth(0)
+    expect(run).to_contain_text("relabel")
+    expect(run).to_contain_text("A new label")
+    expect(run).to_contain_text(re.compile("weight.*7.*8"))
+    expect(run).to_contain_text(re.compile("code.*SH-1.*SH-2"))
+    change = entries.nth(1)
+    expect(change).to_contain_text("scout changed 2 fields")
+    expect(change).to_contain_text("The label says so")
+    expect(change).to_contain_text(re.compile("weight.*5.*7"))
+    expect(change).to_contain_text(re.compile("contact_id.*Ingrid"))
+    expect(entries.nth(2)).to_contain_text("created this row")
+    no_serious_fault(page)
+    # What no run and no entry of the feed names is undone with its request, which a dialog shows first.
+    change.get_by_role("button", name="Undo change").click()
+    dialog = page.get_by_role("dialog", name="Undo change")
+    expect(dialog.get_by_role("alert")).to_contain_text("nothing is undone")
+    dialog.get_by_role("button", name="Cancel").click()
+    run.get_by_role("button", name="Undo run").click()
+    page.get_by_role("dialog").locator("[data-undo-now]").click()
+    expect(toast(page)).to_contain_text("Undone")
+    expect(page.get_by_role("heading", level=1, name="SH-1")).to_be_visible()
+    page.get_by_role("button", name="Undo change").last.click()
+    expect(dialog.get_by_role("list", name="What goes back")).to_contain_text(re.compile("weight.*7.*5"))
+    dialog.locator("[data-undo-now]").click()
+    expect(toast(page)).to_contain_text("Undone")
+    eventually(lambda: ada.api("GET", "/v1/shipments/s1")["data"]["weight"], 5)
+
+
+def test_a_table_that_writes_the_feed_shows_each_change_once(ada):
+    ada.api("POST", "/v1/sql", {"sql": "create table shipments (id text primary key, code text)"})
+    ada.api("POST", "/v1/shipments", {"id": "s1", "code": "SH-1"})
+    ada.api("POST", "/v1/sql", {"sql": "create trigger activity after insert or update or delete on shipments for each row execute function record_activity()"})
+    ada.api("PATCH", "/v1/shipments/s1", {"code": "SH-2"})
+    ada.page.goto("/tables/shipments/s1")
+    entries = timeline(ada.page).locator(".entry")
+    expect(entries).to_have_count(2)
+    expect(entries.first).to_contain_text(re.compile("SH-1.*SH-2"))
+    expect(entries.last).to_contain_text("created this row")

@@ -122,3 +122,15 @@ def test_the_console_is_accessible(ada):
         run(page, "select null as nothing, id from pipelines")
         expect(page.get_by_role("table", name="Result")).to_be_visible()
         no_serious_fault(page)
+
+
+def test_a_statement_that_is_sent_while_another_runs_follows_it(ada):
+    page = ada.page
+    page.goto("/sql")
+    page.get_by_label("SQL").fill("select pg_sleep(1), 1 as one")
+    page.get_by_label("SQL").press("Control+Enter")
+    expect(page.get_by_text("Running…")).to_be_visible()
+    page.get_by_label("SQL").fill("select 2 as two")
+    page.get_by_label("SQL").press("Control+Enter")
+    expect(page.get_by_text("The next statement follows")).to_be_visible()
+    expect(page.get_by_role("table", name="Result").get_by_role("columnheader", name="two")).to_be_visible()

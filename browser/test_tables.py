@@ -440,3 +440,75 @@ def test_columns_of_a_table_of_any_name_are_remembered(ada):
     page.goto("/tables/a%3Bb%3Dc")
     expect(page.get_by_role("columnheader", name="my column")).to_be_visible()
     expect(page.get_by_role("columnheader", name="other")).to_have_count(0)
+
+
+def test_a_filter_and_an_order_of_a_reference_are_by_its_name(ada):
+    for name in ["Halden Freight", "Fernhill Supply", "Halden Rail"]:
+        company = ada.api("POST", "/v1/companies", {"name": name})["data"]["id"]
+        ada.api("POST", "/v1/contacts", {"first_name": f"Ann of {name}", "company_id": company})
+    ada.api("POST", "/v1/contacts", {"first_name": "Nobody’s"})
+    page = ada.page
+    page.goto("/contacts")
+    names = table(page).locator("tbody a.name")
+    page.get_by_role("button", name="Company", exact=True).click()
+    expect(page.get_by_role("columnheader", name="Company")).to_have_attribute("aria-sort", "ascending")
+    expect(names).to_have_text(["Ann of Fernhill Supply", "Ann of Halden Freight", "Ann of Halden Rail", "Nobody’s"])
+
+    def sought(condition, value):
+        page.get_by_role("button", name="Filter", exact=True).click()
+        page.get_by_label("Column", exact=True).select_option(label="Company")
+        page.get_by_label("Condition").select_option(label=condition)
+        page.get_by_label("Value").fill(value)
+        page.get_by_role("button", name="Apply").click()
+
+    sought("contains", "halden")
+    expect(names).to_have_text(["Ann of Halden Freight", "Ann of Halden Rail"])
+    chip = page.get_by_role("link", name="Remove this filter")
+    expect(chip).to_contain_text("Company is Halden")
+    expect(chip).to_contain_text("Halden Rail")
+    chip.click()
+    expect(names).to_have_count(4)
+    sought("is", "halden rail")
+    expect(names).to_have_text(["Ann of Halden Rail"])
+    page.get_by_role("link", name="Remove this filter").click()
+    sought("is", "Halden Ra")
+    expect(page.get_by_label("Value")).to_have_accessible_description("No record has this name.")
+    # Suggestions come while a name is typed.
+    page.get_by_label("Value").fill("")
+    page.get_by_label("Value").press_sequentially("fernh")
+    page.get_by_role("listbox", name="Suggestions").get_by_role("option", name="Fernhill Supply").click()
+    page.get_by_role("button", name="Apply").click()
+    expect(names).to_have_text(["Ann of Fernhill Supply"])
+
+
+@pytest.mark.parametrize("path", ["/contacts", "/deals", "/deals?view=table", "/lists", "/activities"])
+def test_a_form_in_which_nothing_is_filled_makes_no_record(ada, path):
+    page = ada.page
+    page.goto(path)
+    page.locator("[data-new]").click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("[required]").evaluate_all("(all) => all.forEach((it) => { it.required = false; })")
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Nothing is filled in. Fill in at least one field.")
+    name = path.split("?")[0]
+    assert ada.api("GET", f"/v1{name}")["data"] == []
+
+
+def test_what_the_export_has_guarded_comes_back_as_it_was(ada, tmp_path):
+    ada.api("POST", "/v1/contacts", {"first_name": "=1+1", "last_name": "'=kept", "phone": "+47 22 33", "email": "ann@x.example"})
+    page = ada.page
+    page.goto("/contacts")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    download.value.save_as(tmp_path / "contacts.csv")
+    text = (tmp_path / "contacts.csv").read_text()
+    assert "'+47 22 33" in text and "'=1+1" in text and "''=kept" in text
+    ada.api("POST", "/v1/sql", {"sql": "delete from contacts"})
+    page.goto("/import?table=contacts")
+    page.get_by_label("File").set_input_files(tmp_path / "contacts.csv")
+    expect(page.get_by_role("table", name="Preview")).to_contain_text("+47 22 33")
+    expect(page.get_by_role("table", name="Preview")).not_to_contain_text("'+47")
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("1 record created")).to_be_visible()
+    row = ada.api("GET", "/v1/contacts")["data"][0]
+    assert (row["first_name"], row["last_name"], row["phone"]) == ("=1+1", "'=kept", "+47 22 33")

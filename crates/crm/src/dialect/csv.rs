@@ -50,11 +50,25 @@ fn cell(dialect: &Dialect, column: &str, json: &[u8], cells: CsvCells) -> String
 
 /// A text as a cell, or as the name of a column: the caller chooses both.
 fn written(text: String, cells: CsvCells) -> String {
-    if cells == CsvCells::ForSpreadsheets && is_formula(&text) { format!("'{text}") } else { text }
+    // One that only looks guarded is guarded too, so that an import finds the same text again.
+    if cells == CsvCells::ForSpreadsheets && is_formula(text.trim_start_matches(GUARD)) {
+        format!("{GUARD}{text}")
+    } else {
+        text
+    }
 }
+
+/// What stands before a text that spreadsheets would take for a formula.
+const GUARD: char = '\'';
 
 fn is_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+/// The text of a cell that [`CsvCells::ForSpreadsheets`] wrote: without its guard.
+pub fn unguarded(cell: &str) -> &str {
+    let text = cell.strip_prefix(GUARD).filter(|text| is_formula(text.trim_start_matches(GUARD)));
+    text.unwrap_or(cell)
 }
 
 #[cfg(test)]
@@ -104,9 +118,22 @@ mod tests {
 
     #[test]
     fn spreadsheets_get_no_formulas() {
-        let texts = [r#""=1+1""#, r#""+47""#, r#""-1""#, r#""@a""#, r#""\tx""#, "-5", "null", r#""a=b""#];
+        let texts = [
+            r#""=1+1""#,
+            r#""+47""#,
+            r#""-1""#,
+            r#""@a""#,
+            r#""\tx""#,
+            "-5",
+            "null",
+            r#""a=b""#,
+            r#""'=1""#,
+            r#""'90s""#,
+        ];
         let rows = rows(&["a"], &texts);
         let text = String::from_utf8(page(&AGENTCRM, &rows, 1, CsvCells::ForSpreadsheets)).unwrap();
-        assert_eq!(text, "'=1+1\n'+47\n'-1\n'@a\n'\tx\n-5\n\"\"\na=b\n");
+        assert_eq!(text, "'=1+1\n'+47\n'-1\n'@a\n'\tx\n-5\n\"\"\na=b\n''=1\n'90s\n");
+        let read: Vec<&str> = text.lines().map(unguarded).collect();
+        assert_eq!(read, ["=1+1", "+47", "-1", "@a", "\tx", "-5", "\"\"", "a=b", "'=1", "'90s"]);
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::dialect::arguments::Arguments;
+use crate::dialect::csv::unguarded;
 use crate::dialect::encoding::FILE;
 use crate::dialect::words::{UnknownField, Words, store_ids};
 use crate::model::answer::Imported;
@@ -46,7 +47,7 @@ pub fn read(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
         csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut records = reader.records();
     let headers = match records.next() {
-        Some(Ok(record)) => record.iter().map(|header| header.trim().to_owned()).collect::<Vec<_>>(),
+        Some(Ok(record)) => record.iter().map(|header| unguarded(header.trim()).trim().to_owned()).collect::<Vec<_>>(),
         Some(Err(error)) => return Err(Fault::invalid(format!("The file can't be read: {error}."))),
         None => {
             return Err(Fault::invalid_with_hint(
@@ -218,7 +219,7 @@ fn values(
     let currency = |it: &Option<ImportTarget>| matches!(it, Some(ImportTarget::Column(column)) if column == "currency");
     let currency = targets.iter().position(currency).and_then(|at| record.get(at)).unwrap_or_default();
     for (cell, target) in record.iter().zip(targets) {
-        let (cell, Some(target)) = (cell.trim(), target) else { continue };
+        let (cell, Some(target)) = (unguarded(cell.trim()).trim(), target) else { continue };
         if cell.is_empty() {
             continue;
         }
@@ -379,6 +380,19 @@ mod tests {
         let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
         check(&AGENTCRM, "table=contacts", &wide, expected);
         check(&AGENTCRM, "table=contacts", b"first_name\nJos\xe9 \x80", json!([[2, {"first_name": "José €"}]]));
+    }
+
+    #[test]
+    fn a_cell_that_an_export_has_guarded_is_read_as_it_was() {
+        check(
+            &AGENTCRM,
+            "table=contacts",
+            b"first_name,phone,custom.x\n'=1+1,'+47 22,''@a\n'90s,'-5,'\n",
+            json!([
+                [2, {"first_name": "=1+1", "phone": "+47 22", "custom": {"x": "'@a"}}],
+                [3, {"first_name": "'90s", "phone": "-5", "custom": {"x": "'"}}]
+            ]),
+        );
     }
 
     #[test]

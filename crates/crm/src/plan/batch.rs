@@ -9,6 +9,7 @@ use crate::model::answer::{Answer, Batch as Written, BatchItem};
 use crate::model::ask::BatchRow;
 use crate::model::catalog::{Table, UniqueIndex};
 use crate::model::email::is_blank;
+use crate::model::entity::WriteRule;
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
@@ -32,6 +33,8 @@ pub struct Batch<'a> {
     pub groups: Vec<Group<'a>>,
     /// The rows that can't be written, with their index in the batch.
     pub refused: Vec<(usize, Fault)>,
+    /// Whether a stage that the pipeline does not have is refused; otherwise it is added.
+    pub refuses_new_stage: bool,
     /// The number of rows in the request.
     len: usize,
 }
@@ -91,10 +94,12 @@ pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Res
     planned(table, rows, dedup_on, Some(index(table, dedup_on)?))
 }
 
-/// Plans a part of an import. Without `dedup_on` all records are new.
+/// Plans a part of an import. Without `dedup_on` all records are new. An unknown stage is refused.
 pub fn plan_import<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Result<Batch<'a>, Fault> {
     let index = if dedup_on.is_empty() { None } else { Some(index(table, dedup_on)?) };
-    planned(table, rows, dedup_on, index)
+    // A file's slip of the pen is no new stage.
+    let refuses_new_stage = table.write_rule() == WriteRule::InPipeline;
+    Ok(Batch { refuses_new_stage, ..planned(table, rows, dedup_on, index)? })
 }
 
 /// Refuses columns that don't exist or can't be written.
@@ -109,7 +114,8 @@ fn planned<'a>(
     index: Option<&'a UniqueIndex>,
 ) -> Result<Batch<'a>, Fault> {
     let key = table.key()?;
-    let mut batch = Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), len: rows.len() };
+    let mut batch =
+        Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), refuses_new_stage: false, len: rows.len() };
     // `meant` counts the rows that mean each record. `found` has a group for each wave and set of columns.
     let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
     let mut found: HashMap<(usize, Columns<'a>), Vec<(usize, RowValues)>> = HashMap::new();

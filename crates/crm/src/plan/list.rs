@@ -3,7 +3,7 @@
 use crate::model::answer::Answer;
 use crate::model::ask::PipelineName;
 use crate::model::catalog::{Column, CustomKind, Table};
-use crate::model::entity::Order;
+use crate::model::entity::{FieldKind, Order, ToOne, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::{Deleted, Filter, Sort, Subject};
 use crate::model::page::{Cursor, PageAsk, scope};
@@ -86,6 +86,13 @@ pub enum OrderKey<'a> {
         /// The declared type of the key. A key without one is text.
         declared: Option<CustomKind>,
     },
+    /// A column of the record that a row refers to.
+    Referred {
+        /// The reference.
+        relation: &'static ToOne,
+        /// The column of that record.
+        column: &'static str,
+    },
     /// The time at which an e-mail was received; if null, the time at which it was sent, then that of its creation.
     MailTime,
 }
@@ -94,7 +101,7 @@ impl OrderKey<'_> {
     /// Whether the result has an additional column, after those of the table, with the text for the cursor.
     pub fn is_computed(&self) -> bool {
         match self {
-            OrderKey::Reread { .. } | OrderKey::Key { .. } | OrderKey::MailTime => true,
+            OrderKey::Reread { .. } | OrderKey::Key { .. } | OrderKey::Referred { .. } | OrderKey::MailTime => true,
             OrderKey::Column { .. } => false,
         }
     }
@@ -194,6 +201,11 @@ fn by_column(column: &Column) -> OrderKey<'_> {
 /// so that the order is total.
 fn sorted_by<'a>(table: &'a Table, sort: &Sort) -> Result<(Sorting<'a>, String), Fault> {
     let key = key_of(table)?;
+    if let Some(first) = sort.subjects.iter().find_map(|subject| referred(table, subject)) {
+        let name = format!("sorted {} {}", direction(sort), sort.said);
+        let keys = vec![first, key];
+        return Ok((Sorting { keys, descending: sort.descending, nulls_last: true, is_asked: true }, name));
+    }
     let found = sort.subjects.iter().find_map(|subject| match subject {
         Subject::Column(name) => table.column(name).map(|column| (column, None)),
         Subject::Key { column, key } => {
@@ -221,10 +233,22 @@ fn sorted_by<'a>(table: &'a Table, sort: &Sort) -> Result<(Sorting<'a>, String),
         (None, _) => by_column(column),
     };
     let nulls_last = column.nullable || of_key.is_some();
-    let direction = if sort.descending { "descending" } else { "ascending" };
-    let name = format!("sorted {direction} {}\n{}", column.name, of_key.map_or("", String::as_str));
+    let name = format!("sorted {} {}\n{}", direction(sort), column.name, of_key.map_or("", String::as_str));
     let keys = if first == key { vec![first] } else { vec![first, key] };
     Ok((Sorting { keys, descending: sort.descending, nulls_last, is_asked: true }, name))
+}
+
+fn direction(sort: &Sort) -> &'static str {
+    if sort.descending { "descending" } else { "ascending" }
+}
+
+/// `company.name`: a text of the record that a built-in table's rows refer to. A column of the table's own comes first.
+fn referred<'a>(table: &Table, subject: &Subject) -> Option<OrderKey<'a>> {
+    let Subject::Key { column, key } = subject else { return None };
+    let relation = table.entity()?.to_one.iter().find(|relation| relation.key == column.as_str())?;
+    let field = by_table(relation.table)?.columns().find(|field| field.name == key.as_str())?;
+    let is_text = matches!(field.kind, FieldKind::Text | FieldKind::Email);
+    (is_text && !table.has(column)).then_some(OrderKey::Referred { relation, column: field.name })
 }
 
 impl List<'_> {
@@ -265,7 +289,9 @@ pub fn order_column(at: usize) -> &'static str {
 fn cursor_key(rows: &Rows, row: usize, at: usize, key: &OrderKey<'_>) -> Option<String> {
     let name = match key {
         OrderKey::Column { name } => name,
-        OrderKey::Reread { .. } | OrderKey::Key { .. } | OrderKey::MailTime => order_column(at),
+        OrderKey::Reread { .. } | OrderKey::Key { .. } | OrderKey::Referred { .. } | OrderKey::MailTime => {
+            order_column(at)
+        }
     };
     rows.reread(row, rows.columns().iter().position(|column| *column.name == *name)?)
 }

@@ -14,7 +14,13 @@ pub fn write(batch: &Batch<'_>) -> Sql {
     let rows: Vec<Value> = batch.groups.iter().map(rows).collect();
     let mut sql = Sql::new("SELECT place, id, created, code, message, detail, hint, field, rule FROM kith.write_each(");
     sql.bind(Some(array_of_texts(&statements)), Label::Own).push("::text[], ");
-    sql.bind(Some(Value::Array(rows).to_string()), Label::Own).push("::jsonb)");
+    if batch.refuses_new_stage {
+        // The triggers read the setting, which is there before the function gets its arguments.
+        sql.push("(SELECT ").bind(Some(Value::Array(rows).to_string()), Label::Own);
+        sql.push("::text FROM pg_catalog.set_config('kith.unknown_stage', 'refuse', true))::jsonb)");
+    } else {
+        sql.bind(Some(Value::Array(rows).to_string()), Label::Own).push("::jsonb)");
+    }
     sql
 }
 

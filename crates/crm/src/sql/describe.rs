@@ -44,6 +44,7 @@ SELECT pg_catalog.jsonb_build_object('tables', (
         'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
         'nullable', NOT a.attnotnull,
         'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+        'generated', CASE WHEN a.attgenerated <> '' OR a.attidentity = 'a' THEN 'always' WHEN a.attidentity = 'd' THEN 'by default' END,
         'comment', pg_catalog.col_description(c.oid, a.attnum),
         'description', pg_catalog.col_description(c.oid, a.attnum)) ORDER BY a.attnum), '[]')
       FROM pg_catalog.pg_attribute AS a

@@ -71,6 +71,16 @@ pub fn run_changes(secret: &str, run: &str, net: bool, after: &str, most: usize)
     sql
 }
 
+/// Lists the changes of a row that have no entry in the feed. Returns `change`, newest first.
+pub fn row_changes(secret: &str, table: &str, key: &str, before: Option<&str>, most: usize) -> Sql {
+    let mut sql = Sql::new("SELECT change FROM kith.row_changes(");
+    for value in [Some(secret), Some(table), Some(key), before] {
+        sql.bind(value.map(str::to_owned), Label::Own).push(", ");
+    }
+    sql.number(most).push(") AS change");
+    sql
+}
+
 /// An undo: its own run, and what it undoes.
 #[derive(Debug)]
 pub struct Undo<'a> {

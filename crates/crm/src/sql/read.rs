@@ -19,7 +19,11 @@ pub fn list(list: &List<'_>) -> Sql {
             sql.push(as_text).push(" AS ").name(order_column(at));
         }
     }
-    sql.push(" FROM ").table(&list.table.name).push(" AS t WHERE true");
+    sql.push(" FROM ").table(&list.table.name).push(" AS t");
+    if let Some(OrderKey::Referred { relation, .. }) = list.order.keys.first() {
+        sql.push(" LEFT JOIN ").table(relation.table).push(" AS r ON r.id = ").column("t", relation.column);
+    }
+    sql.push(" WHERE true");
     if let Some(pipeline) = &list.within {
         sql.push(" AND t.pipeline = ");
         pipeline_key(&mut sql, pipeline);
@@ -79,6 +83,7 @@ fn order_key(sql: &mut Sql, key: &OrderKey<'_>) {
     match key {
         OrderKey::Column { name } | OrderKey::Reread { name, .. } => sql.column("t", name),
         OrderKey::Key { column, key, declared } => filter::value_of_key(sql, column, key, *declared),
+        OrderKey::Referred { column, .. } => sql.column("r", column),
         OrderKey::MailTime => sql.push("COALESCE(t.received_at, t.sent_at, t.created_at)"),
     };
 }

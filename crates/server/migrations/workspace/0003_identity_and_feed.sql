@@ -260,7 +260,7 @@ DECLARE
   shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
   before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
-  verb text := 'created'; via text := 'request'; repr text; entry text;
+  verb text := 'created'; via text := 'request'; repr text; entry text; said jsonb;
   is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
 {statement}
@@ -377,9 +377,11 @@ BEGIN
     entry := kith.new_id('a');
     INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
     VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
+  ELSE
+    said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry);
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said);
   IF is_limited OR via = 'cascade' THEN
     IF is_limited THEN
       PERFORM kith.await_judgement();

@@ -47,13 +47,16 @@ CREATE TABLE kith.change (
   previous jsonb,
   exact jsonb,
   activity text,
-  undone_by text
+  undone_by text,
+  said jsonb
 );
 CREATE INDEX change_transaction_idx ON kith.change (xid, relation, key);
 -- The others are found by the request, which the entry names.
 CREATE INDEX change_activity_idx ON kith.change (activity) WHERE activity IS NOT NULL AND request IS NULL;
 CREATE INDEX change_request_idx ON kith.change (request) WHERE request IS NOT NULL;
 CREATE INDEX change_run_idx ON kith.change (run, seq) WHERE run IS NOT NULL;
+-- Changes that the feed has are found in the feed.
+CREATE INDEX change_row_idx ON kith.change (relation, key, seq) WHERE activity IS NULL;
 CREATE INDEX change_undone_by_idx ON kith.change (undone_by) WHERE undone_by IS NOT NULL;
 CREATE INDEX change_position_idx ON kith.change (position) WHERE position IS NOT NULL;
 COMMENT ON TABLE kith.change IS 'The change log. Triggers write it; the workspace can neither read nor write it.';
@@ -63,6 +66,7 @@ COMMENT ON COLUMN kith.change.was IS 'The previous key, if the change gave the r
 COMMENT ON COLUMN kith.change.op IS 'I, U or D.';
 COMMENT ON COLUMN kith.change.image IS 'The whole row after the change; the row before it, if it was deleted for good.';
 COMMENT ON COLUMN kith.change.previous IS 'The previous values of the columns that an update changed, updated_at excepted.';
+COMMENT ON COLUMN kith.change.said IS 'The agent and the reason of a request, where no entry of the feed has them.';
 COMMENT ON COLUMN kith.change.exact IS 'Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}.';
 
 CREATE TABLE kith.run (

@@ -123,6 +123,23 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.run_changes IS 'The changes of a run that the session may see, oldest first. For the server, which knows the secret.';
 
+CREATE FUNCTION kith.row_changes(secret text, "table" text, key text, before timestamptz, most integer) RETURNS SETOF jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+  hidden oid[] := kith.hidden_relations();
+  found_relation oid := (SELECT r.oid FROM pg_class r WHERE r.relnamespace = 'public'::regnamespace AND r.relname = "table");
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY
+    SELECT jsonb_build_object('seq', c.seq, 'at', c.at, 'actor', c.actor, 'request_id', c.request, 'verb', c.verb, 'hard', c.op = 'D', 'via', c.via,
+                              'changes', kith.columns_of(c.op, c.image, c.previous), 'run_id', r.run_id,
+                              'agent', coalesce(c.said ->> 'agent', r.agent), 'reason', coalesce(c.said ->> 'reason', r.reason))
+      FROM kith.change c LEFT JOIN kith.run r ON r.id = c.run
+     WHERE c.relation = found_relation AND c.key = row_changes.key AND c.activity IS NULL AND c.relation <> ALL (hidden) AND (before IS NULL OR c.at < before)
+     ORDER BY c.seq DESC LIMIT most;
+END $$;
+COMMENT ON FUNCTION kith.row_changes IS 'The changes of a row that have no entry in the feed, newest first. For the server, which knows the secret.';
+
 -- Undo.
 
 -- One row that is to be put back. A text is what the type's input function takes.
@@ -663,8 +680,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes,
+REVOKE ALL ON FUNCTION kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
   kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.end_undo, kith.undo_statement, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo FROM PUBLIC;
 -- undo() and what it calls run with the caller's rights; the others require the secret.
-GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others,
+GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others,
   kith.end_undo, kith.undo_statement, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.exact_texts, kith.exact_texts_query, kith.undone_changes, kith.is_passing TO PUBLIC;

@@ -480,11 +480,13 @@ CREATE TABLE kith.change (
   exact jsonb,  -- Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}.
   activity text,
   undone_by text,
+  said jsonb,  -- The agent and the reason of a request, where no entry of the feed has them.
   CONSTRAINT change_pkey PRIMARY KEY (seq)
 );
 CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE ((activity IS NOT NULL) AND (request IS NULL));
 CREATE INDEX change_position_idx ON kith.change USING btree ("position") WHERE ("position" IS NOT NULL);
 CREATE INDEX change_request_idx ON kith.change USING btree (request) WHERE (request IS NOT NULL);
+CREATE INDEX change_row_idx ON kith.change USING btree (relation, key, seq) WHERE (activity IS NULL);
 CREATE INDEX change_run_idx ON kith.change USING btree (run, seq) WHERE (run IS NOT NULL);
 CREATE INDEX change_transaction_idx ON kith.change USING btree (xid, relation, key);
 CREATE INDEX change_undone_by_idx ON kith.change USING btree (undone_by) WHERE (undone_by IS NOT NULL);
@@ -3211,6 +3213,29 @@ BEGIN
   RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.seq > since AND (c.op = 'D' OR c.via = 'cascade')
                     AND (c.relation, c.key) NOT IN (SELECT p.relation, p.key FROM unnest(relations, keys) p(relation, key))
                     AND (c.relation, coalesce(c.was, c.key)) NOT IN (SELECT p.relation, p.key FROM unnest(relations, keys) p(relation, key)));
+END $function$;
+
+-- The changes of a row that have no entry in the feed, newest first. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.row_changes(secret text, "table" text, key text, before timestamp with time zone, most integer)
+ RETURNS SETOF jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+  hidden oid[] := kith.hidden_relations();
+  found_relation oid := (SELECT r.oid FROM pg_class r WHERE r.relnamespace = 'public'::regnamespace AND r.relname = "table");
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY
+    SELECT jsonb_build_object('seq', c.seq, 'at', c.at, 'actor', c.actor, 'request_id', c.request, 'verb', c.verb, 'hard', c.op = 'D', 'via', c.via,
+                              'changes', kith.columns_of(c.op, c.image, c.previous), 'run_id', r.run_id,
+                              'agent', coalesce(c.said ->> 'agent', r.agent), 'reason', coalesce(c.said ->> 'reason', r.reason))
+      FROM kith.change c LEFT JOIN kith.run r ON r.id = c.run
+     WHERE c.relation = found_relation AND c.key = row_changes.key AND c.activity IS NULL AND c.relation <> ALL (hidden) AND (before IS NULL OR c.at < before)
+     ORDER BY c.seq DESC LIMIT most;
 END $function$;
 
 -- The changes of a run that the session may see, oldest first. For the server, which knows the secret.

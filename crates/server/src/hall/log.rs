@@ -144,6 +144,20 @@ pub async fn changes(execution: &mut Execution<'_>, name: &str, net: bool, page:
     Ok(Answer::Changes { changes, next_cursor, limit: page.limit })
 }
 
+/// Lists the changes of a row that have no entry in the feed, as a JSON array, newest first.
+pub async fn row_changes(
+    execution: &mut Execution<'_>,
+    table: &str,
+    key: &str,
+    before: Option<&str>,
+    most: usize,
+) -> Result<Answer, Fault> {
+    let secret = secret(execution);
+    let rows = read(execution, sql::log::row_changes(&secret, table, key, before, most)).await?;
+    let changes: Vec<Value> = (0..rows.len()).filter_map(|row| json(&rows, row, "change")).collect();
+    Ok(Answer::Object { text: Value::from(changes).to_string(), created: false })
+}
+
 /// Puts back what was changed. The undo is a run of its own, in one transaction.
 pub async fn undo(execution: &mut Execution<'_>, what: &Undoable, skips: bool) -> Result<Answer, Fault> {
     let (kind, table, target) = match what {

@@ -310,6 +310,9 @@ async fn answer_steps(execution: &mut Execution<'_>, steps: &Steps) -> Result<An
         Steps::FindRun { run } => log::find(execution, run).await,
         Steps::ListRuns { filters, page } => log::list(execution, filters, page).await,
         Steps::RunChanges { run, net, page } => log::changes(execution, run, *net, page).await,
+        Steps::RowChanges { table, key, before, most } => {
+            log::row_changes(execution, table, key, before.as_deref(), *most).await
+        }
         Steps::FinishRun { run, is_complete, summary } => {
             log::finish(execution, run, *is_complete, summary.as_deref()).await
         }

@@ -15,6 +15,7 @@ use crate::support::{Agent, Reply, agent, both, stranger};
 
 const DOCUMENTS: &[(&str, &str)] = &[
     ("/docs", "text/html; charset=utf-8"),
+    ("/docs/reference", "text/html; charset=utf-8"),
     ("/docs/errors", "text/html; charset=utf-8"),
     ("/changelog", "text/html; charset=utf-8"),
     ("/changelog.rss", "application/rss+xml; charset=utf-8"),
@@ -66,7 +67,7 @@ async fn a_document_that_is_known_is_not_sent_again() {
 
 #[tokio::test]
 async fn pages_load_and_run_only_what_this_kith_serves() {
-    for path in ["/", "/docs", "/docs/errors", "/changelog"] {
+    for path in ["/", "/docs", "/docs/reference", "/docs/errors", "/changelog"] {
         let reply = stranger().get(path).await.status(200);
         let policy = reply.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self'; "), "{policy}");
@@ -96,7 +97,7 @@ async fn every_docs_url_leads_to_its_error() {
 async fn links_on_the_pages_lead_somewhere() {
     let stranger = stranger();
     let mut pages = BTreeMap::new();
-    for path in ["/", "/docs", "/docs/api", "/docs/errors", "/changelog"] {
+    for path in ["/", "/docs", "/docs/reference", "/docs/api", "/docs/errors", "/changelog"] {
         pages.insert(path, String::from_utf8(stranger.get(path).await.status(200).body).unwrap());
     }
     for (path, text) in &pages {

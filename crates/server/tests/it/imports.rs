@@ -39,6 +39,25 @@ async fn a_file_creates_and_updates_and_doubles_nobody() {
 }
 
 #[tokio::test]
+async fn a_stage_that_the_pipeline_lacks_is_refused_by_row_in_both_dialects() {
+    let (relm, agent) = both().await;
+    for (agent, name) in [(&agent, "name"), (&relm, "title")] {
+        let file = format!("{name},stage\nA,won\nB,nope\nC,\nD,qualified\n");
+        let told = import(agent, "table=deals", &[], file).await.status(200).json();
+        let told = if told["data"].is_object() { &told["data"] } else { &told };
+        assert_eq!((&told["created"], &told["refused"][0]["row"]), (&json!(3), &json!(3)), "{told}");
+        let refused = told["refused"].as_array().expect("a list");
+        assert_eq!((refused.len(), &refused[0]["code"]), (1, &json!("unknown_stage")), "{told}");
+        assert!(refused[0]["reason"].as_str().expect("a text").contains("nope"), "{told}");
+        assert_eq!(refused[0]["hint"], "It has: lead, qualified, proposal, won, lost.", "{told}");
+    }
+    let stages = agent.sql("select count(*) as n from pipeline_stages").await.status(200);
+    assert_eq!(stages.at("/data/rows/0/n"), 5, "no stage was added");
+    // A single record may still name a new one.
+    agent.post("/v1/deals", json!({"name": "E", "stage": "nope"})).await.status(201);
+}
+
+#[tokio::test]
 async fn rows_that_are_refused_do_not_stop_the_others() {
     let agent = agent().await;
     let field = json!({"object_type": "deal", "key": "seats", "label": "Seats", "type": "number"});

@@ -60,7 +60,7 @@ async fn the_schema_says_what_every_built_in_column_is_for() {
         assert!(table["comment"].as_str().is_some_and(|it| it.len() > 5), "{} has no comment", entity.table);
         let columns = table["columns"].as_array().unwrap();
         for column in columns {
-            assert_eq!(keys(column), ["comment", "default", "description", "name", "nullable", "type"]);
+            assert_eq!(keys(column), ["comment", "default", "description", "generated", "name", "nullable", "type"]);
             assert!(
                 column["comment"].as_str().is_some_and(|it| it.len() > 5),
                 "{}.{column} has no comment",
@@ -74,6 +74,7 @@ async fn the_schema_says_what_every_built_in_column_is_for() {
         assert_eq!(names.len(), entity.columns().count(), "{names:?}");
     }
     let contacts = table(&schema, "contacts");
+    assert!(contacts["columns"].as_array().unwrap().iter().all(|column| column["generated"].is_null()));
     let email = contacts["columns"].as_array().unwrap().iter().find(|column| column["name"] == "email").unwrap();
     assert_eq!((&email["type"], &email["nullable"], &email["default"]), (&json!("citext"), &json!(true), &Value::Null));
     let expected = json!([{"columns": ["company_id"], "references": {"table": "companies", "columns": ["id"]}, "on_delete": "no action"}]);
@@ -123,6 +124,11 @@ async fn what_the_workspace_made_is_described_as_fully() {
         (&things["kind"], &things["comment"], &things["primary_key"]),
         (&json!("custom"), &json!("What we have"), &json!(["id"]))
     );
+    let generated = |name: &str| {
+        let columns = things["columns"].as_array().unwrap();
+        columns.iter().find(|column| column["name"] == name).unwrap()["generated"].clone()
+    };
+    assert_eq!(["id", "twice", "m", "at"].map(generated), [json!("always"), json!("always"), Value::Null, Value::Null]);
     let columns: Vec<(&str, &str, bool)> = things["columns"]
         .as_array()
         .unwrap()

@@ -82,6 +82,47 @@ async fn what_is_no_order_is_refused() {
 }
 
 #[tokio::test]
+async fn a_reference_sorts_by_the_name_of_its_record_in_both_dialects() {
+    let (relm, agent) = both().await;
+    for name in ["Beta", "Alpha", "Gamma"] {
+        let company = agent.post("/v1/companies", json!({"name": name})).await.status(201).text("/data/id");
+        for nth in ["one", "two"] {
+            let contact = json!({"first_name": format!("{name} {nth}"), "company_id": company});
+            let contact = agent.post("/v1/contacts", contact).await.status(201).text("/data/id");
+            agent.post("/v1/deals", json!({"name": format!("{name} {nth}"), "contact_id": contact})).await.status(201);
+        }
+    }
+    agent.post("/v1/contacts", json!({"first_name": "Nobody's"})).await.status(201);
+    let names = async |agent: &Agent, path: &str, field: &str| {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = agent.get(&format!("{path}&limit=2&cursor={cursor}")).await.status(200).json();
+            let rows = page["data"].as_array().expect("rows").iter();
+            found.extend(rows.map(|row| row[field].as_str().expect("a name").to_owned()));
+            let next = page["_meta"]["next_cursor"].as_str().or(page["next_cursor"].as_str());
+            match next {
+                Some(next) => cursor = next.to_owned(),
+                None => return found,
+            }
+        }
+    };
+    let up = ["Alpha one", "Alpha two", "Beta one", "Beta two", "Gamma one", "Gamma two", "Nobody's"];
+    assert_eq!(names(&agent, "/v1/contacts?sort=company.name", "first_name").await, up);
+    assert_eq!(names(&relm, "/v1/contacts?sort=company.name", "first_name").await, up);
+    let down = ["Gamma two", "Gamma one", "Beta two", "Beta one", "Alpha two", "Alpha one", "Nobody's"];
+    assert_eq!(names(&agent, "/v1/contacts?sort=-company.name", "first_name").await, down);
+    assert_eq!(names(&agent, "/v1/deals?sort=contact.first_name", "name").await, up[..6]);
+    assert_eq!(names(&relm, "/v1/deals?sort=-contact.first_name", "title").await[..2], ["Gamma two", "Gamma one"]);
+    for sort in ["company.nam", "company.id", "compani.name", "company.custom", "first_name.x"] {
+        agent.get(&format!("/v1/contacts?sort={sort}")).await.fault(400, "invalid_request");
+        relm.get(&format!("/v1/contacts?sort={sort}")).await.fault(400, "invalid_request");
+    }
+    let page = agent.get("/v1/contacts?sort=company.name&limit=2").await.status(200).json();
+    let cursor = page["_meta"]["next_cursor"].as_str().expect("a cursor");
+    agent.get(&format!("/v1/contacts?sort=company.domain&cursor={cursor}")).await.fault(400, "invalid_cursor");
+}
+
+#[tokio::test]
 async fn a_cursor_belongs_to_its_order() {
     let agent = kinds().await;
     let cursor_of = async |query: &str| {

@@ -45,7 +45,10 @@ const OTHER_FORMS: &[(&str, &str)] = &[
     ("?custom.key=v", "`(custom->>'key') = $1`"),
     ("?include_deleted=true", "bypass the soft-delete filter"),
     ("?only_deleted=true", "only soft-deleted rows"),
-    ("?sort=col", "`ORDER BY col`, nulls last; `?sort=-col` descends, `?sort=custom.key` works too"),
+    (
+        "?sort=col",
+        "`ORDER BY col`, nulls last; `?sort=-col` descends, `?sort=custom.key` and `?sort=company.name` work too",
+    ),
     ("?limit=N&cursor=…", "keyset pagination (default 50, max 200)"),
 ];
 

@@ -319,7 +319,7 @@ pub fn database_schema(more: Value) -> Value {
     let (text, text_or_null) = (json!({"type": "string"}), json!({"type": ["string", "null"]}));
     let column = plain(json!({
         "name": text, "type": text, "nullable": {"type": "boolean"}, "default": text_or_null, "comment": text_or_null,
-        "description": text_or_null,
+        "description": text_or_null, "generated": {"type": ["string", "null"], "enum": ["always", "by default", null]},
     }));
     let foreign_key = plain(json!({
         "columns": texts(),

@@ -113,6 +113,12 @@ pub fn subjects_to_sort_by(table: &str, name: &str) -> Result<Vec<Subject>, Faul
         hint: near.map(|near| format!("Did you mean \"{near}\"?")),
     };
     let column = |name: &str| column_of(by_table(table), name).map(str::to_owned).map_err(unknown);
+    if let Some((relation, field)) = name.split_once('.')
+        && let Some(found) = by_table(table).and_then(|entity| entity.to_one.iter().find(|it| it.key == relation))
+    {
+        let key = column_of(by_table(found.table), field).map(str::to_owned).map_err(unknown)?;
+        return Ok(vec![Subject::Key { column: relation.to_owned(), key }]);
+    }
     Ok(vec![match name.split_once("->>") {
         Some((field, key)) => Subject::Key { column: column(field)?, key: key.to_owned() },
         None => Subject::Column(column(name)?),

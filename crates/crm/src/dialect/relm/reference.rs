@@ -49,7 +49,10 @@ const OTHER_FORMS: &[(&str, &str)] = &[
     ("?filter[metadata->>key][op]=v", "a key of `metadata`, compared as the type of its definition"),
     ("?include_deleted=true", "bypass the soft-delete filter"),
     ("?only_deleted=true", "only soft-deleted records"),
-    ("?sort=field", "sorts by the field, nulls last; `?sort=-field` descends, `?sort=metadata->>key` works too"),
+    (
+        "?sort=field",
+        "sorts by the field, nulls last; `?sort=-field` descends, `?sort=metadata->>key` and `?sort=company.name` work too",
+    ),
     ("?limit=N&cursor=…", "cursor pagination (default 50, max 200)"),
 ];
 

@@ -225,6 +225,17 @@ pub enum Steps {
         /// The limit and the cursor.
         page: PageAsk,
     },
+    /// Lists the changes of one row that have no entry in the feed, newest first. No dialect reads it: the pages ask.
+    RowChanges {
+        /// The table.
+        table: String,
+        /// The row's key, as text.
+        key: String,
+        /// Only changes before this moment, in ISO 8601.
+        before: Option<String>,
+        /// The most changes.
+        most: usize,
+    },
     /// Ends a run.
     FinishRun {
         /// The run's id, or the caller's name for it.
@@ -413,6 +424,7 @@ impl Steps {
             | Steps::FindRun { .. }
             | Steps::ListRuns { .. }
             | Steps::RunChanges { .. }
+            | Steps::RowChanges { .. }
             | Steps::FinishRun { .. }
             | Steps::Undo { .. } => None,
         }
@@ -425,7 +437,8 @@ impl Steps {
             | Steps::FindRun { .. }
             | Steps::ListRuns { .. }
             | Steps::Events(_)
-            | Steps::RunChanges { .. } => false,
+            | Steps::RunChanges { .. }
+            | Steps::RowChanges { .. } => false,
             Steps::Batch { .. }
             | Steps::SendEmail { .. }
             | Steps::ReceiveEmail { .. }

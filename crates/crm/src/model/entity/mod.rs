@@ -141,7 +141,7 @@ pub enum FieldKind {
 }
 
 /// A relation to one row, by a column with its id: `company` of a contact.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct ToOne {
     /// The key of the row in the answer.
     pub key: &'static str,

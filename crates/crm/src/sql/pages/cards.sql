@@ -1,1 +1,8 @@
-SELECT d.id, d.name, d.stage, d.amount_cents, d.currency, d.close_date, d.company, d.contact FROM (SELECT d.*, co.name AS company, nullif(concat_ws(' ', c.first_name, c.last_name), '') AS contact, row_number() OVER (PARTITION BY d.stage ORDER BY d.created_at DESC, d.id DESC) AS place FROM public.deals AS d LEFT JOIN public.companies AS co ON co.id = d.company_id LEFT JOIN public.contacts AS c ON c.id = d.contact_id WHERE d.pipeline = $1::text AND d.deleted_at IS NULL) AS d WHERE d.place <= $2::integer ORDER BY d.stage, d.place
+SELECT d.id, d.name, d.stage, d.amount_cents, d.currency, d.close_date,
+       (SELECT co.name FROM public.companies AS co WHERE co.id = d.company_id) AS company,
+       (SELECT nullif(concat_ws(' ', c.first_name, c.last_name), '') FROM public.contacts AS c WHERE c.id = d.contact_id) AS contact
+FROM public.pipeline_stages AS s
+CROSS JOIN LATERAL (SELECT d.* FROM public.deals AS d WHERE d.pipeline = s.pipeline AND d.stage = s.key AND d.deleted_at IS NULL
+                    ORDER BY d.created_at DESC, d.id DESC LIMIT $2::integer) AS d
+WHERE s.pipeline = $1::text AND s.deleted_at IS NULL
+ORDER BY d.stage, d.created_at DESC, d.id DESC

@@ -19,9 +19,6 @@ pub const FIGURES: &str = include_str!("home.sql");
 /// How many writes each actor has made in a day, of the latest.
 pub const WRITES_OF_A_DAY: &str = include_str!("writes.sql");
 
-/// The columns of the table `$1` whose values PostgreSQL makes: identities and generated columns. `always` if no value can be given.
-pub const MADE_COLUMNS: &str = include_str!("made.sql");
-
 /// What the editor of the console shows first.
 pub const EXAMPLE: &str = include_str!("example.sql");
 

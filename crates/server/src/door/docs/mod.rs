@@ -1,12 +1,15 @@
-//! The documents that tell people and models how to use Kith: `/docs`, `/docs/errors`, `/docs/api`, `/openapi.json`, `/openapi.yaml`,
-//! `/llms.txt`, `/llms-full.txt`, `/changelog`, `/changelog.rss`.
+//! The documents that tell people and models how to use Kith: `/docs`, `/docs/reference`, `/docs/errors`, `/docs/api`, `/openapi.json`,
+//! `/openapi.yaml`, `/llms.txt`, `/llms-full.txt`, `/changelog`, `/changelog.rss`.
 //!
 //! Each is rendered once for the door's public address, on the first request, from the tables that the code itself reads.
 
+mod calls;
 mod changelog;
 mod explorer;
 mod guides;
 pub mod page;
+mod paths;
+mod reference;
 
 use std::sync::{Arc, OnceLock};
 
@@ -50,6 +53,7 @@ enum DocumentText {
 
 const DOCUMENTS: &[ServedDocument] = &[
     ServedDocument { path: "/docs", content_type: HTML, text: DocumentText::One(page::docs) },
+    ServedDocument { path: "/docs/reference", content_type: HTML, text: DocumentText::One(reference::page) },
     ServedDocument { path: "/docs/errors", content_type: HTML, text: DocumentText::One(page::errors) },
     ServedDocument { path: "/docs/api", content_type: HTML, text: DocumentText::One(explorer::page) },
     ServedDocument { path: "/changelog", content_type: HTML, text: DocumentText::One(changelog::page) },

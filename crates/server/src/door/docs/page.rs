@@ -5,15 +5,14 @@ use maud::{Markup, html};
 
 use crm::dialect::DIALECTS;
 use crm::dialect::agentcrm::AGENTCRM;
-use crm::dialect::llms::{described_type, readable_path};
-use crm::dialect::openapi::control::{self, TASKS};
-use crm::dialect::openapi::people::readable;
-use crm::dialect::openapi::{Act, Endpoint, Reference};
+use crm::dialect::llms::described_type;
+use crm::dialect::openapi::Reference;
 use crm::dialect::relm::RELM;
 use crm::model::codes::CODES;
 use crm::model::entity::{ENTITIES, Entity, Need};
 
 use crate::door::docs::guides;
+use crate::door::docs::paths::{Referenced, of_keys, of_people};
 use crate::door::pages::parts::icon;
 use crate::door::pages::public::{PublicPage, document, plain, samples};
 use crate::door::pages::samples as code;
@@ -36,6 +35,7 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
 
 /// The explorer, and documents for programs.
 const FOR_PROGRAMS: &[(&str, &str)] = &[
+    ("/docs/reference", "Reference, with samples"),
     ("/docs/api", "API explorer"),
     ("/openapi.json", "OpenAPI 3.1"),
     ("/openapi.yaml", "OpenAPI, Relm"),
@@ -172,46 +172,23 @@ fn conventions() -> Markup {
 }
 
 fn endpoints() -> Markup {
-    let groups: [(&str, &[Act]); 6] = [
-        ("Workspace and SQL", &[Act::SignUp, Act::Sql, Act::Operations, Act::Tables, Act::Schema]),
-        (
-            "Records of any table",
-            &[Act::List, Act::Search, Act::SearchAll, Act::Create, Act::Batch, Act::Import, Act::Find],
-        ),
-        ("Changes", &[Act::Update, Act::Delete, Act::Restore]),
-        ("Runs and undo", &[Act::OpenRun, Act::ListRuns, Act::FindRun, Act::RunChanges, Act::FinishRun, Act::Undo]),
-        ("Saved lists", &[Act::ListRows, Act::AddMembers, Act::RemoveMember]),
-        ("Custom fields, pipelines and stages", &[Act::Stages, Act::CreateStage]),
-    ];
-    let last = groups.len() - 1;
-    let of = |at: usize, acts: &[Act]| -> Vec<&Endpoint> {
-        let is_here = |it: &&Endpoint| match it.alias {
-            Some(_) => at == last,
-            None => acts.contains(&it.act),
-        };
-        AGENTCRM.reference.endpoints.iter().filter(is_here).collect()
-    };
     html! {
-        @for (at, (title, acts)) in groups.into_iter().enumerate() {
-            h3 { (title) }
-            ul.endpoints {
-                @for endpoint in of(at, acts) { (row(endpoint.method.name(), &readable_path(endpoint), endpoint.about)) }
-            }
-        }
-        h3 { "Webhooks, automations, e-mail and events" }
-        ul.endpoints {
-            @for task in TASKS { (row(task.method.name(), &control::readable_path(task), task.about)) }
+        p { "The " a href="/docs/reference" { "reference" } " has a call of each in curl, JavaScript and Python, in both dialects." }
+        @for group in of_keys() {
+            h3 { (group.title) }
+            ul.endpoints { @for path in &group.paths { (row(path)) } }
         }
     }
 }
 
 /// A method, a path and what they do.
-fn row(method: &str, path: &str, about: &str) -> Markup {
+fn row(path: &Referenced) -> Markup {
+    let method = path.method.name();
     html! {
         li {
             span class={ "verb mono " (method.to_lowercase()) } { (method) }
-            code class="path" { (path) }
-            p.soft { (prose(about)) }
+            a href={ "/docs/reference#" (path.anchor()) } { code class="path" { (path.shown) } }
+            p.soft { (prose(path.about)) }
         }
     }
 }
@@ -223,10 +200,7 @@ fn people() -> Markup {
             code.inline { "kith_session" } " (" code.inline { "__Host-kith_session" } " over TLS). It opens what follows, not the workspace's data: that is what keys are for. The cookie does not speak for pages of other sites. Lists take "
             code.inline { "limit" } " and " code.inline { "cursor" } " like those of records." }
         ul.endpoints {
-            @for errand in AGENTCRM.reference.errands {
-                @let (method, rest) = (errand.method.name(), readable(errand));
-                (row(method, rest.trim_start_matches(method).trim_start(), errand.about))
-            }
+            @for path in &of_people().paths { (row(path)) }
         }
     }
 }
@@ -320,7 +294,7 @@ fn status_badge(status: u16) -> Markup {
 }
 
 /// Text in which backticks mark `code`.
-fn prose(text: &str) -> Markup {
+pub fn prose(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {
             @if at % 2 == 1 { code.inline { (part) } } @else { (part) }
@@ -330,6 +304,8 @@ fn prose(text: &str) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use crm::dialect::llms::readable_path;
+
     use super::*;
 
     #[test]

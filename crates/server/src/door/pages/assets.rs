@@ -42,6 +42,8 @@ const ASSETS: &[Asset] = &[
     asset!("core.js", JS),
     asset!("amounts.js", JS),
     asset!("table.js", JS),
+    asset!("bulk.js", JS),
+    asset!("changes.js", JS),
     asset!("fields.js", JS),
     asset!("cells.js", JS),
     asset!("record.js", JS),

@@ -68,6 +68,15 @@ pub async fn home(visit: &PageVisit<'_>) -> Result<Page, Fault> {
     Ok(Page { beside, scripts: &["feed.js", "runs.js"], ..Page::new("Home", "/", body) })
 }
 
+/// The most new records that are counted (`home.sql` counts one more).
+const MOST_COUNTED: u64 = 10_000;
+
+/// A count in words: "10,000+", if there are more.
+fn at_most(count: u64) -> String {
+    let more = if count > MOST_COUNTED { "+" } else { "" };
+    format!("{}{more}", parts::grouped(count.min(MOST_COUNTED)))
+}
+
 fn number(row: &Value, name: &str) -> u64 {
     row[name].as_u64().unwrap_or_default()
 }
@@ -89,9 +98,9 @@ fn sums(figures: &Value, open: &[Value]) -> Markup {
                 }
             }
             @for (label, name, address) in [("New contacts, 7 days", "contacts", "/contacts"), ("New companies, 7 days", "companies", "/companies"), ("New deals, 7 days", "deals", "/deals")] {
-                div { dt { (label) } dd { a.num href=(address) { (parts::grouped(number(figures, name))) } } }
+                div { dt { (label) } dd { a.num href=(address) { (at_most(number(figures, name))) } } }
             }
-            div { dt { "Writes, 24 hours" } dd { a.num href="/activity" { (parts::grouped(number(figures, "writes"))) } } }
+            div { dt { "Writes, 24 hours" } dd { a.num href="/activity" { (parts::grouped(number(figures, "writes"))) @if figures["has_more_writes"] == true { "+" } } } }
         }
     }
 }
@@ -220,7 +229,12 @@ fn scale(most: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::scale;
+    use super::{at_most, scale};
+
+    #[test]
+    fn a_count_says_that_there_are_more() {
+        assert_eq!([0, 9_999, 10_000, 10_001].map(at_most), ["0", "9,999", "10,000", "10,000+"]);
+    }
 
     #[test]
     fn a_scale_is_round_and_even() {

@@ -5,10 +5,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crm::model::who::{Mode, Role};
 
-use crate::door::pages::addresses;
-use crate::door::pages::assets;
 use crate::door::pages::parts::{self, Hand, icon};
 use crate::door::pages::visit::{MemberPlace, PageVisit};
+use crate::door::pages::{FOR_PROGRAMS, addresses, assets};
 
 /// A page without its frame.
 pub struct Page {
@@ -85,6 +84,7 @@ pub fn head(title: &str, description: Option<&str>) -> Markup {
             title { (title) " · Kith" }
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="color-scheme" content="light dark";
+            meta name="for-programs" content=(serde_json::Value::from(FOR_PROGRAMS));
             @if let Some(description) = description { meta name="description" content=(description); }
             link rel="preload" href=(assets::address("fonts/hanken-grotesk-latin.woff2")) as="font" type="font/woff2" crossorigin;
             link rel="stylesheet" href=(assets::address("kith.css"));

@@ -9,6 +9,7 @@ mod api;
 mod api_keys;
 pub mod assets;
 mod automations;
+mod bulk;
 mod cells;
 mod consent;
 mod control;
@@ -289,11 +290,13 @@ fn said(app: &App, id: &str, fault: &Fault) -> (StatusCode, String, Option<Strin
     (status, word("message").unwrap_or_else(|| "This did not work.".to_owned()), hint)
 }
 
-/// Whether a hint is for people. Many speak of the API to a program (`core.js` has the same rule).
+/// What a hint contains that speaks of the API to a program. Each page tells it to its scripts (`layout::head`).
+const FOR_PROGRAMS: &[&str] =
+    &["GET ", "POST ", "PUT ", "PATCH ", "DELETE ", "/v1", "X-", "_", "[", "]", "{", "}", "`"];
+
+/// Whether a hint is for people.
 fn is_for_people(hint: &str) -> bool {
-    let has_method = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE ", "/v1"].iter().any(|it| hint.contains(it));
-    let is_joined = |it: &[u8]| it[0].is_ascii_lowercase() && it[1] == b'_' && it[2].is_ascii_lowercase();
-    !has_method && !hint.contains(['[', ']', '{', '}', '`']) && !hint.as_bytes().windows(3).any(is_joined)
+    !FOR_PROGRAMS.iter().any(|mark| hint.contains(mark))
 }
 
 /// A page without a frame, for a failure before the person is known.

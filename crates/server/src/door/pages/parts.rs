@@ -126,7 +126,7 @@ pub fn field(id: &str, label: &str, note: &str, input: Markup) -> Markup {
 
 /// An empty state: what goes here, and what to do.
 pub fn blank(title: &str, text: &str, more: Markup) -> Markup {
-    html! { div.blank { h3 { (title) } p { (text) } (more) } }
+    html! { div.blank { h2 { (title) } p { (text) } (more) } }
 }
 
 /// The old and new values of a changed column.

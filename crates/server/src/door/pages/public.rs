@@ -1,6 +1,8 @@
 //! The frame of the pages that people see without an account: the landing page, the documentation, the changelog. Nothing in
 //! them depends on the reader.
 
+use std::borrow::Cow;
+
 use maud::{DOCTYPE, Markup, html};
 
 use crate::door::pages::parts::icon;
@@ -62,7 +64,7 @@ pub fn document(base: &str, page: &PublicPage<'_>) -> Markup {
 /// A sample of code: a language and the lines.
 pub struct Sample<'a> {
     /// The name on the tab.
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// The lines.
     pub text: String,
 }

@@ -55,10 +55,10 @@ pub fn quickstart(base: &str) -> [Sample<'static>; 4] {
     );
     let mcp = claude_code(base);
     [
-        Sample { name: "curl", text: curl },
-        Sample { name: "JavaScript", text: javascript },
-        Sample { name: "Python", text: python },
-        Sample { name: "MCP", text: mcp },
+        Sample { name: "curl".into(), text: curl },
+        Sample { name: "JavaScript".into(), text: javascript },
+        Sample { name: "Python".into(), text: python },
+        Sample { name: "MCP".into(), text: mcp },
     ]
 }
 
@@ -88,9 +88,9 @@ pub fn relm(base: &str) -> [Sample<'static>; 3] {
          ).json()"
     );
     [
-        Sample { name: "curl", text: curl },
-        Sample { name: "JavaScript", text: javascript },
-        Sample { name: "Python", text: python },
+        Sample { name: "curl".into(), text: curl },
+        Sample { name: "JavaScript".into(), text: javascript },
+        Sample { name: "Python".into(), text: python },
     ]
 }
 
@@ -111,9 +111,9 @@ pub fn filters(base: &str) -> [Sample<'static>; 3] {
          ).json()"
     );
     [
-        Sample { name: "curl", text: curl },
-        Sample { name: "JavaScript", text: javascript },
-        Sample { name: "Python", text: python },
+        Sample { name: "curl".into(), text: curl },
+        Sample { name: "JavaScript".into(), text: javascript },
+        Sample { name: "Python".into(), text: python },
     ]
 }
 
@@ -144,9 +144,9 @@ pub fn safety(base: &str) -> [Sample<'static>; 3] {
          kith.post(\"{base}/v1/runs/tidy-up/undo\")"
     );
     [
-        Sample { name: "curl", text: curl },
-        Sample { name: "JavaScript", text: javascript },
-        Sample { name: "Python", text: python },
+        Sample { name: "curl".into(), text: curl },
+        Sample { name: "JavaScript".into(), text: javascript },
+        Sample { name: "Python".into(), text: python },
     ]
 }
 
@@ -179,11 +179,11 @@ pub fn mcp(base: &str) -> [Sample<'static>; 5] {
          {base}/mcp"
     );
     [
-        Sample { name: "Claude Code", text: claude_code(base).replace("$KEY", "$KITH_KEY") },
-        Sample { name: "ChatGPT", text: chatgpt },
-        Sample { name: "Cursor", text: cursor },
-        Sample { name: "Codex", text: codex },
-        Sample { name: "VS Code", text: vs_code },
+        Sample { name: "Claude Code".into(), text: claude_code(base).replace("$KEY", "$KITH_KEY") },
+        Sample { name: "ChatGPT".into(), text: chatgpt },
+        Sample { name: "Cursor".into(), text: cursor },
+        Sample { name: "Codex".into(), text: codex },
+        Sample { name: "VS Code".into(), text: vs_code },
     ]
 }
 
@@ -208,10 +208,10 @@ pub fn with_a_key(base: &str) -> [Sample<'static>; 4] {
     );
     let mcp = claude_code(base).replace("$KEY", "$KITH_KEY");
     [
-        Sample { name: "curl", text: curl },
-        Sample { name: "JavaScript", text: javascript },
-        Sample { name: "Python", text: python },
-        Sample { name: "MCP", text: mcp },
+        Sample { name: "curl".into(), text: curl },
+        Sample { name: "JavaScript".into(), text: javascript },
+        Sample { name: "Python".into(), text: python },
+        Sample { name: "MCP".into(), text: mcp },
     ]
 }
 

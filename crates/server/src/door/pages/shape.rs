@@ -3,14 +3,12 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::try_join4;
+use futures_util::future::try_join3;
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crm::model::call::Method;
 use crm::model::entity::{CUSTOM, Entity, FieldKind, Need, READ_ONLY_COLUMNS, by_table};
 use crm::model::fault::Fault;
-use crm::sql::pages::MADE_COLUMNS;
 
 use crate::door::pages::addresses::{address, contact_address};
 use crate::door::pages::parts;
@@ -153,8 +151,8 @@ impl TableShape {
 /// Reads the shape of a table; `None` if the workspace has no such table.
 pub async fn of(visit: &PageVisit<'_>, table: &str) -> Result<Option<TableShape>, Fault> {
     let entity = by_table(table);
-    let (schema, fields, stages, made) =
-        try_join4(visit.get("schema"), own_fields(visit, entity), stages(visit, table), made(visit, table)).await?;
+    let (schema, fields, stages) =
+        try_join3(visit.get("schema"), own_fields(visit, entity), stages(visit, table)).await?;
     let tables = schema["data"]["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
     let Some(found) = tables.iter().find(|it| it["name"] == table) else { return Ok(None) };
     let key = found["primary_key"][0].as_str().unwrap_or("id").to_owned();
@@ -171,29 +169,18 @@ pub async fn of(visit: &PageVisit<'_>, table: &str) -> Result<Option<TableShape>
             None => own(name, stored, found, enums),
         };
         column.read_only = READ_ONLY_COLUMNS.contains(&name) && (known.is_some() || name != key);
-        let made = made.iter().find(|it| it["name"] == name);
-        let has_default = made.is_some() || !stored["default"].is_null() || stored["nullable"] == true;
+        let has_default = !stored["generated"].is_null() || !stored["default"].is_null() || stored["nullable"] == true;
         column.required = match known {
             Some(field) => field.need == Need::Required,
             None => !has_default,
         };
         // A key that is made by itself is no field of a form.
-        column.read_only |= name == key && has_default || made.is_some_and(|it| it["always"] == true);
+        column.read_only |= name == key && has_default || stored["generated"] == "always";
         columns.push(column);
     }
     columns.extend(fields);
     let referrers = tables.iter().filter(|it| it["kind"] != "builtin").flat_map(|it| referrers(it, table)).collect();
     Ok(Some(TableShape { table: table.to_owned(), entity, key, columns, referrers }))
-}
-
-/// The columns whose values PostgreSQL makes.
-async fn made(visit: &PageVisit<'_>, table: &str) -> Result<Vec<Value>, Fault> {
-    let statement = json!({"sql": MADE_COLUMNS, "params": [table]}).to_string();
-    let mut read = visit.call(Method::Post, "sql", statement.as_bytes()).await?;
-    match read["data"]["rows"].take() {
-        Value::Array(rows) => Ok(rows),
-        _ => Err(Fault::internal("an SQL answer without rows")),
-    }
 }
 
 fn built_in(name: &str, kind: FieldKind, stages: &[Vec<Choice>; 2]) -> ShownColumn {

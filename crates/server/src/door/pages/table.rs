@@ -2,7 +2,9 @@
 //! in the address are the API's own parameters.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use maud::{Markup, html};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -16,8 +18,10 @@ use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
 use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, name_of};
 use crate::door::pages::visit::PageVisit;
-use crate::door::pages::{IN_QUERY, cells, form, pager};
+use crate::door::pages::{IN_QUERY, bulk, cells, form, pager};
 
+/// The records whose names a filter shows.
+const NAMED: usize = 3;
 /// The rows of a page.
 const ROWS: usize = 50;
 /// The columns that are shown before somebody chooses, besides the name and the time of creation: the first ones that fit.
@@ -78,15 +82,15 @@ pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fa
     };
     let rows = listed["data"].as_array().cloned().unwrap_or_default();
     let of = Listed { visit, shape: &shape, lead: lead(&shape), columns: columns(visit, &shape) };
-    let names = of.names(&rows).await;
+    let names = of.names(&rows, &filters).await;
     let title = shape::title(table);
     let body = html! {
-        (of.tools(&filters))
+        (of.tools(&filters, &names))
         @if rows.is_empty() { (of.blank(filters.is_empty())) } @else { (of.grid(&title, &rows, &names)) }
         (pager::links(visit, &listed))
     };
     let mut page = Page::new(title, addresses::table_address(table), body);
-    page.scripts = &["table.js"];
+    page.scripts = &["table.js", "bulk.js"];
     page.is_full = true;
     if visit.may_write() {
         page.actions = of.new_record();
@@ -198,34 +202,49 @@ fn query(parameters: &[(&str, &str)]) -> String {
 }
 
 impl Listed<'_> {
-    /// The names of the records that the rows refer to, one read for each column.
-    async fn names(&self, rows: &[Value]) -> RecordNames {
-        let mut names = RecordNames::new();
+    /// The names of the records that the rows and the filters refer to, one read for each table.
+    async fn names(&self, rows: &[Value], filters: &[(&str, &str)]) -> RecordNames {
+        let mut ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for column in &self.columns {
             let ValueKind::Record(table) = &column.kind else { continue };
-            let mut ids: Vec<&str> = rows.iter().filter_map(|row| column.value(row).as_str()).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            if ids.is_empty() {
-                continue;
+            ids.entry(table).or_default().extend(rows.iter().filter_map(|row| column.value(row).as_str()));
+        }
+        for (parameter, value) in filters {
+            if let Some(table) = self.sought_in(parameter) {
+                ids.entry(table).or_default().extend(value.split(','));
             }
-            let path = format!("{}?id={}&include_deleted=true&limit=200", encoded(table), encoded(&ids.join(",")));
-            let Ok(found) = self.visit.get(&path).await else { continue };
+        }
+        let read = ids.into_iter().filter(|(_, ids)| !ids.is_empty()).map(|(table, ids)| async move {
+            let ids = Vec::from_iter(ids).join(",");
+            let path = format!("{}?id={}&include_deleted=true&limit=200", encoded(table), encoded(&ids));
+            (table, self.visit.get(&path).await.unwrap_or_default())
+        });
+        let mut names = RecordNames::new();
+        for (table, found) in join_all(read).await {
             for record in found["data"].as_array().into_iter().flatten() {
-                names.insert((table.clone(), parts::text(&record["id"])), name_of(table, record));
+                names.insert((table.to_owned(), parts::text(&record["id"])), name_of(table, record));
             }
         }
         names
     }
 
-    fn tools(&self, filters: &[(&str, &str)]) -> Markup {
+    /// The table whose records a filter names by their ids.
+    fn sought_in(&self, parameter: &str) -> Option<&str> {
+        let (name, suffix, _) = condition(parameter);
+        match &self.shape.column(name)?.kind {
+            ValueKind::Record(table) if suffix.is_empty() => Some(table),
+            _ => None,
+        }
+    }
+
+    fn tools(&self, filters: &[(&str, &str)], names: &RecordNames) -> Markup {
         let sort = self.visit.parameter("sort").map(|sort| ("sort", sort));
         html! {
             div.tools {
                 @for (at, (name, value)) in filters.iter().enumerate() {
                     @let rest: Vec<_> = filters.iter().enumerate().filter(|(it, _)| *it != at).map(|(_, it)| *it).chain(sort).collect();
                     a.btn.filter.on href=(address(self.visit, &rest)) {
-                        span { (self.said(name)) " " b { (self.sought(name, value)) } } (icon("x")) span.sr { "Remove this filter" }
+                        span { (self.said(name)) " " b { (self.sought(name, value, names)) } } (icon("x")) span.sr { "Remove this filter" }
                     }
                 }
                 button.btn.filter type="button" data-open="filter" { (icon("plus")) "Filter" }
@@ -233,22 +252,19 @@ impl Listed<'_> {
                 @if self.shape.table == "deals" {
                     @let pipeline: Vec<_> = filters.iter().copied().filter(|(name, _)| *name == "pipeline").collect();
                     @let board = if pipeline.is_empty() { "/deals".to_owned() } else { format!("/deals{}", query(&pipeline)) };
-                    div.seg { a href=(board) { (icon("square-kanban")) "Board" } a href=(address(self.visit, &pipeline)) aria-current="page" { (icon("table-2")) "Table" } }
+                    div.seg { a href=(board) { (icon("square-kanban")) span { "Board" } } a href=(address(self.visit, &pipeline)) aria-current="page" { (icon("table-2")) span { "Table" } } }
                 }
                 @let table = encoded(&self.shape.table);
-                @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
-                a.btn.bare href={ "/export/" (table) ".csv" (query(filters)) } { (icon("download")) "Export" }
-                button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
+                @if self.visit.may_write() { a.btn.bare.slim href={ "/import?table=" (table) } { (icon("upload")) span { "Import" } } }
+                a.btn.bare.slim href={ "/export/" (table) ".csv" (query(filters)) } { (icon("download")) span { "Export" } }
+                button.btn.bare.slim type="button" data-open="columns" { (icon("columns-3")) span { "Columns" } }
                 @if self.visit.may_write() {
-                    div.bulk hidden {
-                        b data-picked {}
-                        button.btn type="button" data-delete-picked { (icon("trash-2")) "Delete" }
-                        button.btn.push type="button" data-unpick { "Let go" }
-                    }
+                    (bulk::bar())
                 }
             }
             (self.filter_dialog())
             (self.columns_dialog())
+            @if self.visit.may_write() { (bulk::dialogs(self.shape, &self.edited().collect::<Vec<_>>())) }
         }
     }
 
@@ -259,7 +275,14 @@ impl Listed<'_> {
     }
 
     /// The value of a filter as people type it.
-    fn sought(&self, parameter: &str, value: &str) -> String {
+    fn sought(&self, parameter: &str, value: &str, names: &RecordNames) -> String {
+        if let Some(table) = self.sought_in(parameter) {
+            let name =
+                |id: &str| names.get(&(table.to_owned(), id.to_owned())).cloned().unwrap_or_else(|| id.to_owned());
+            let (all, more) = (value.split(','), value.split(',').count().saturating_sub(NAMED));
+            let said = all.take(NAMED).map(name).collect::<Vec<_>>().join(", ");
+            return if more > 0 { format!("{said} and {more} more") } else { said };
+        }
         let (column, suffix, _) = condition(parameter);
         let is_amount = self.shape.columns.iter().any(|it| it.field() == column && it.kind == ValueKind::Amount);
         match value.parse() {
@@ -280,7 +303,8 @@ impl Listed<'_> {
                         select.pick #filter-column name="column" {
                             @let (ids, others): (Vec<_>, Vec<_>) = self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)).partition(|it| it.name == "id" && !it.in_custom);
                             @for column in others.into_iter().chain(ids) {
-                                option value=(column.field()) data-amount[column.kind == ValueKind::Amount] { (column.label) }
+                                @let table = match &column.kind { ValueKind::Record(table) => Some(table), _ => None };
+                                option value=(column.field()) data-amount[column.kind == ValueKind::Amount] data-table=[table] { (column.label) }
                             }
                         }
                     }))
@@ -289,7 +313,10 @@ impl Listed<'_> {
                             @for (suffix, words) in CONDITIONS { option value=(suffix) { (words) } }
                         }
                     }))
-                    (parts::field("filter-value", "Value", "", html! { input.input #filter-value name="value" autocomplete="off" required; }))
+                    (parts::field("filter-value", "Value", "", html! {
+                        input.input #filter-value name="value" autocomplete="off" required;
+                        ul.found #filter-found role="listbox" aria-label="Suggestions" hidden {}
+                    }))
                     p.btns {
                         button.btn.main type="submit" { "Apply" }
                         button.btn.bare type="button" data-close { "Cancel" }
@@ -334,7 +361,7 @@ impl Listed<'_> {
                         (self.head(lead.unwrap_or("ID"), self.lead.map(ShownColumn::field).as_deref(), false))
                         @for column in &self.columns {
                             @let is_sorted = !matches!(column.kind, ValueKind::Json | ValueKind::Texts | ValueKind::Records(_));
-                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), cells::is_right(column)))
+                            (self.head(&column.label, Some(self.sort_name(column)).filter(|_| is_sorted).as_deref(), cells::is_right(column)))
                         }
                     } }
                     tbody { @for row in rows { (self.row(row, names, may_write)) } }
@@ -342,6 +369,15 @@ impl Listed<'_> {
             }
             @for column in self.edited() { (form::editor(column)) }
         }
+    }
+
+    /// What rows are sorted by for a column: a reference by the name of the record.
+    fn sort_name(&self, column: &ShownColumn) -> String {
+        let own = self.shape.entity.filter(|_| !column.in_custom);
+        let relation = own.and_then(|entity| entity.to_one.iter().find(|it| it.column == column.name));
+        let named =
+            relation.map(|it| format!("{}.{}", it.key, if it.table == "contacts" { "first_name" } else { "name" }));
+        named.unwrap_or_else(|| column.field())
     }
 
     /// A head with the button that sorts: first upwards, then downwards.
@@ -366,7 +402,7 @@ impl Listed<'_> {
         let id = parts::text(if key.is_null() { &row["id"] } else { key });
         let name = Some(name_of(&self.shape.table, row)).filter(|name| !name.is_empty()).unwrap_or_else(|| id.clone());
         html! {
-            tr data-id=(id) data-pipeline=[row["pipeline"].as_str().filter(|_| self.shape.table == "deals")] {
+            tr data-id=(id) data-pipeline=[row["pipeline"].as_str().filter(|_| self.shape.table == "deals")] data-currency=[row["currency"].as_str()] {
                 @if may_write { td.sel { input.tick type="checkbox" aria-label={ "Select " (name) } data-pick; } }
                 @let lead = self.lead.filter(|lead| self.is_edited(lead));
                 @let also = self.last_name().filter(|_| lead.is_some());
@@ -389,11 +425,9 @@ impl Listed<'_> {
         self.visit.may_write() && column.is_typed() && (column.in_custom || column.name != self.shape.key)
     }
 
-    /// The columns that are edited, each once.
+    /// The columns that are edited, in cells or for several rows at once.
     fn edited(&self) -> impl Iterator<Item = &ShownColumn> {
-        let is_shown = |it: &ShownColumn| self.columns.iter().any(|shown| shown.field() == it.field());
-        let others = self.lead.into_iter().chain(self.last_name()).filter(move |it| !is_shown(it));
-        self.columns.iter().copied().chain(others).filter(|column| self.is_edited(column))
+        self.shape.columns.iter().filter(|column| self.is_edited(column))
     }
 
     /// The second column of a contact's name.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crm::dialect::Meta;
 use crm::dialect::agentcrm::AGENTCRM;
 use crm::model::answer::Answer;
+use crm::model::ask::Ask;
 use crm::model::call::{Call, Method, parse_path, parse_query};
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
@@ -216,14 +217,18 @@ impl<'a> PageVisit<'a> {
 
     /// Sends a call to the API as this member, and returns the body of the response.
     pub async fn call(&self, method: Method, path: &str, body: &[u8]) -> Result<Value, Fault> {
-        let caller = &self.place()?.caller;
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let (path, query) = (parse_path(path)?, parse_query(query)?);
         let call = Call { method, path, query, content_type: Some("application/json"), body };
-        let ask = AGENTCRM.read_call(&call)?;
+        self.perform(&AGENTCRM.read_call(&call)?).await
+    }
+
+    /// Performs an ask as this member, and returns the body of the response.
+    pub async fn perform(&self, ask: &Ask) -> Result<Value, Fault> {
+        let caller = &self.place()?.caller;
         let workspace_id = caller.who.workspace_id.clone();
         let room = Room::new(self.app.memory.answers.clone(), caller.owner.clone(), workspace_id);
-        let performed = room.around(hall::perform(self.app, caller, &ask, &Controls::default())).await?;
+        let performed = room.around(hall::perform(self.app, caller, ask, &Controls::default())).await?;
         match performed {
             Performed::Done(answer, _) => self.shown(&answer),
             Performed::Stored(reply) | Performed::Replayed(reply) => parsed(&reply.body),

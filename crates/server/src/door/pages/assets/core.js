@@ -30,8 +30,10 @@ export const icon = (name) => {
 export const page = document.body.dataset;
 export const mayWrite = "mayWrite" in page;
 
-/** What a hint says to people: nothing, if it speaks of the API to a program. */
-export const hintForPeople = (hint) => (/\b(GET|POST|PUT|PATCH|DELETE) |\/v1\b|[a-z]_[a-z]|[[\]{}`]|\bX-[A-Z]/.test(hint ?? "") ? undefined : hint);
+/** What a hint contains that speaks of the API to a program: the server says it. */
+const forPrograms = JSON.parse($('meta[name="for-programs"]').content);
+/** What a hint says to people: nothing, if it is for a program. */
+export const hintForPeople = (hint) => (forPrograms.some((mark) => hint?.includes(mark)) ? undefined : hint);
 /** A refusal by the API: its status, code, message, hint for people and whole body. */
 export class ApiError extends Error {
   constructor(status, body) {

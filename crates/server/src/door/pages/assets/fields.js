@@ -99,9 +99,12 @@ export const said = async (form, { onlyChanges }) => {
   return body;
 };
 
+/** Whether somebody has filled in a form for a new record. It begins with a place in a pipeline and with a currency. */
+const isFilled = (form) => $$("[data-kind]", form).some((input) => isChanged(input) && !["pipeline", "stage", "currency"].includes(input.name));
 /** Sends a form by `send(body)`, and shows a refusal at its field. */
 export const sent = async (form, options, send) => {
   try {
+    if (!options.onlyChanges && !isFilled(form)) throw new Error("Nothing is filled in. Fill in at least one field.");
     return await send(await said(form, options));
   } catch (error) {
     if (error instanceof Refusal) {
@@ -148,17 +151,19 @@ on("change", "select[name=pipeline][data-kind]", (it) => chooseStages(it.form));
 
 // -- References --
 
-const nameOf = (table, it) => {
+/** The name of a record. */
+export const recordName = (table, it) => {
   if (table === "contacts") return [it.first_name, it.last_name].filter(Boolean).join(" ") || it.email || it.id;
   if (table === "companies") return it.name || it.domain || it.id;
   return it.name ?? it.title ?? it.subject ?? it.label ?? it.code ?? String(it.id);
 };
 const searched = ["contacts", "companies", "deals", "activities", "emails", "lists"];
-const candidates = async (table, text) => {
-  const path = searched.includes(table) && text ? `${table}/search?limit=8&q=${encodeURIComponent(text)}` : `${encodeURIComponent(table)}?limit=8`;
+/** Records whose names may fit a text, best first. */
+export const candidates = async (table, text, limit = 8) => {
+  const path = searched.includes(table) && text ? `${table}/search?limit=${limit}&q=${encodeURIComponent(text)}` : `${encodeURIComponent(table)}?limit=${limit}`;
   const { data } = await api("GET", path);
   const beside = (it) => it.email ?? it.domain ?? "";
-  return data.map((it) => ({ id: String(it.id), name: nameOf(table, it), beside: beside(it) }));
+  return data.map((it) => ({ id: String(it.id), name: recordName(table, it), beside: beside(it) }));
 };
 let asked = 0, timer;
 const close = (input) => {

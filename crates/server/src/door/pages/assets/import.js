@@ -54,8 +54,9 @@ const parse = (text) => {
   return rows;
 };
 const quoted = (cell) => (/[",\n\r]|^\s|\s$/.test(cell) ? '"' + cell.replaceAll('"', '""') + '"' : cell);
-/** A cell of a file for spreadsheets, which must not take it for a formula. */
-const harmless = (cell) => (/^[=+\-@\t\r]/.test(cell) ? "'" + cell : cell);
+/** A cell of a file for spreadsheets, which must not take it for a formula: with a guard, as an export writes it. The API reads it back. */
+const harmless = (cell) => (/^'*[=+\-@\t\r]/.test(cell) ? "'" + cell : cell);
+const unguarded = (cell) => (/^'+[=+\-@\t\r]/.test(cell) ? cell.slice(1) : cell);
 const line = (cells) => cells.map(quoted).join(",") + "\r\n";
 
 // -- The page --
@@ -118,7 +119,7 @@ const preview = async () => {
   const used = chosen().map((field, at) => ({ field, at })).filter(({ field }) => field);
   const labels = Object.fromEntries(fields().map(({ name, label }) => [name, label]));
   const head = el("tr", {}, ...used.map(({ field }) => el("th", { scope: "col" }, labels[field])));
-  const body = file.rows.slice(0, SHOWN).map(({ cells }) => el("tr", {}, ...used.map(({ at }) => el("td", {}, cells[at] ?? ""))));
+  const body = file.rows.slice(0, SHOWN).map(({ cells }) => el("tr", {}, ...used.map(({ at }) => el("td", {}, unguarded(cells[at] ?? "")))));
   const table = el("table", { class: "grid plain", "aria-label": "Preview" }, el("thead", {}, head), el("tbody", {}, ...body));
   $("#preview").replaceChildren(used.length
     ? el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "The first rows" }, table)
@@ -179,7 +180,7 @@ if (box) {
     if (!it) return;
     const [names, ...rows] = parse((await textOf(it)).replace(/^\ufeff/, ""));
     if (!names) throw new Error("The file is empty. Its first row names the columns.");
-    file = { headers: names.cells.map((cell) => cell.trim()), rows };
+    file = { headers: names.cells.map((cell) => unguarded(cell.trim())), rows };
     show(it.name);
   }));
   on("change", "[data-column]", (select) => {
@@ -189,7 +190,7 @@ if (box) {
   });
   on("click", "[data-import]", run);
   on("click", "[data-errors]", () => {
-    const text = line([...file.headers, "reason"]) + refused.map(({ cells, reason }) => line([...file.headers.map((_, at) => harmless(cells[at] ?? "")), harmless(reason)])).join("");
+    const text = line([...file.headers.map(harmless), "reason"]) + refused.map(({ cells, reason }) => line([...file.headers.map((_, at) => harmless(unguarded(cells[at] ?? ""))), harmless(reason)])).join("");
     const link = el("a", { href: URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" })), download: `${box.dataset.table}-errors.csv` });
     link.click();
     URL.revokeObjectURL(link.href);

@@ -1,10 +1,9 @@
-// "Undo run": a dialog that shows by a dry run what each change goes back to. A conflict is reported, and nothing is undone
+// "Undo run", and "Undo change" of a request: a dialog that shows by a dry run what each change goes back to. A conflict is reported, and nothing is undone
 // unless the person chooses to leave the conflicting records as they are.
 
-import { shownAmount } from "./amounts.js";
-import { $, $$, on, el, icon, api, attempt, refresh, toast, told } from "./core.js";
+import { currencies, diffOf, label, learnCurrencies, nameOf, shown } from "./changes.js";
+import { $, on, el, icon, api, attempt, refresh, toast, told } from "./core.js";
 
-const MOST_CHARACTERS = 200;
 const REASONS = {
   changed_since: "was changed since", row_gone: "is gone", row_exists: "exists again", unique_taken: "would repeat a value that must be unique",
   parent_gone: "refers to a record that is gone", would_remove_others: "cannot go, because others refer to it", schema_changed: "its table has changed since",
@@ -12,53 +11,6 @@ const REASONS = {
 };
 const VERBS = { created: "create", updated: "change", deleted: "remove", restored: "restore" };
 
-const text = (value) => {
-  if (value === null || value === undefined) return "nothing";
-  const all = typeof value === "object" ? JSON.stringify(value) : String(value);
-  return all.length > MOST_CHARACTERS ? all.slice(0, MOST_CHARACTERS) + "…" : all;
-};
-const shown = (column, value, currency) => text(column === "amount_cents" && typeof value === "number" ? shownAmount(value, currency) : value);
-const label = (column) => column === "amount_cents" ? "amount" : column;
-const MOST_DEALS = 100;
-/** The currencies of the deals whose amounts are told, by id: a change has only the columns that it changed. */
-const currencies = new Map();
-const learnCurrencies = async (items) => {
-  const ids = items.filter((it) => it.table === "deals" && (it.changes ?? it.columns)?.amount_cents).map((it) => it.id).filter((id) => !currencies.has(id));
-  for (let at = 0; at < ids.length; at += MOST_DEALS) {
-    const some = ids.slice(at, at + MOST_DEALS).map(encodeURIComponent).join(",");
-    try {
-      const { data } = await api("GET", `deals?include_deleted=true&limit=${MOST_DEALS}&id=${some}`);
-      for (const deal of data) currencies.set(deal.id, deal.currency);
-    } catch { /* The amounts are shown without their currency. */ }
-  }
-};
-/** The name of a record: as the page says it, or from its own columns. */
-const nameOf = (table, id, columns = {}) => {
-  const onPage = $$("main [data-record]").find((it) => [it.dataset.record, it.dataset.id].includes(String(id)));
-  if (onPage) return onPage.dataset.name ?? onPage.textContent;
-  const value = (column) => columns[column]?.to ?? columns[column]?.from;
-  const full = [value("first_name"), value("last_name")].filter(Boolean).join(" ");
-  return full || value("name") || value("title") || value("subject") || value("email") || (typeof id === "object" ? JSON.stringify(id) : String(id));
-};
-
-const QUIET = new Set(["id", "created_at", "updated_at", "deleted_at"]);
-const diffOf = (change) => {
-  const lines = el("dl", { class: "diff" });
-  const currency = (side) => change.changes.currency?.[side] ?? currencies.get(change.id);
-  const is = (value) => value !== null && value !== undefined && !(typeof value === "object" && Object.keys(value).length === 0);
-  for (const [column, { from, to }] of Object.entries(change.changes ?? {})) {
-    const inside = column === "custom" && [from, to].some((it) => it && typeof it === "object");
-    const pairs = inside
-      ? [...new Set([...Object.keys(from ?? {}), ...Object.keys(to ?? {})])].map((key) => [key, from?.[key], to?.[key]])
-      : [[column, from, to]];
-    for (const [name, was, back] of pairs) {
-      if (QUIET.has(name) || JSON.stringify(was ?? null) === JSON.stringify(back ?? null) || (!is(was) && !is(back))) continue;
-      lines.append(el("div", {}, el("dt", {}, label(name)),
-        el("dd", {}, is(was) ? el("del", {}, shown(name, was, currency("from"))) : null, el("ins", {}, is(back) ? shown(name, back, currency("to")) : "nothing"))));
-    }
-  }
-  return lines.childElementCount ? lines : null;
-};
 const changeItem = (change) => el("li", {},
   el("p", {}, el("span", { class: "soft" }, VERBS[change.verb] ?? change.verb), " ", el("b", {}, nameOf(change.table, change.id, change.changes)), " ",
     el("span", { class: "meta" }, change.table)),
@@ -81,13 +33,13 @@ const runId = async (button) => {
   if (!data.length) throw new Error("This run is not kept any more.");
   return data[0].id;
 };
-const undoPath = (run) => `runs/${encodeURIComponent(run)}/undo`;
-const dry = (run, body) => api("POST", undoPath(run), body, { "X-Dry-Run": "true" });
+/** Where the undo of a button's run, or of its request, is asked for. */
+const undoPath = async (button) => button.dataset.undoRequest ? `requests/${encodeURIComponent(button.dataset.undoRequest)}/undo` : `runs/${encodeURIComponent(await runId(button))}/undo`;
 
 const open = async (button) => {
   currencies.clear();
-  const run = await runId(button);
-  const title = button.dataset.title ?? "Undo run";
+  const path = await undoPath(button), dry = (body) => api("POST", path, body, { "X-Dry-Run": "true" });
+  const title = button.dataset.title ?? (button.dataset.undoRequest ? "Undo change" : "Undo run");
   const content = el("div", { class: "form" });
   const undo = el("button", { type: "button", class: "btn main", "data-undo-now": true }, title);
   const skip = el("button", { type: "button", class: "btn", hidden: true }, "Leave those, put back the rest");
@@ -118,7 +70,7 @@ const open = async (button) => {
   const perform = async (body) => {
     undo.disabled = skip.disabled = true;
     try {
-      const { data, requestId } = await api("POST", undoPath(run), body);
+      const { data, requestId } = await api("POST", path, body);
       dialog.close();
       await refresh();
       const skipped = data.skipped?.length ? `, ${data.skipped.length} left as they are` : "";
@@ -139,18 +91,18 @@ const open = async (button) => {
   document.body.append(dialog);
   dialog.showModal();
   try {
-    await list(await dry(run, {}));
+    await list(await dry({}));
   } catch (error) {
     if (error.code !== "undo_conflict") return say(error);
     await report(error);
     try {
-      const rest = await dry(run, { on_conflict: "skip" });
+      const rest = await dry({ on_conflict: "skip" });
       if (rest.data.undone > 0) await list(rest); else skip.hidden = true;
     } catch { skip.hidden = true; }
   }
 };
 
-on("click", "[data-undo-run]", (button) => attempt(async () => {
+on("click", "[data-undo-run], [data-undo-request]", (button) => attempt(async () => {
   if ($("dialog.undo-run")) return;
   button.disabled = true;
   try { await open(button); } finally { button.disabled = false; }

@@ -98,12 +98,18 @@ const refused = (sql, error) => {
   output.replaceChildren(el("div", { class: "note bad refusal", role: "alert" }, icon("circle-alert"), el("div", {}, ...parts)));
 };
 
-let busy = false;
+let busy = false, isNext = false;
 const send = async () => {
   const whole = area.value, { selectionStart: from, selectionEnd: to } = area;
   // A selection is sent alone, as other consoles do it.
   const sql = to > from && whole.slice(from, to).trim() ? whole.slice(from, to) : whole;
-  if (busy || !sql.trim()) return;
+  if (!sql.trim()) return;
+  if (busy) {
+    // What the editor holds when the running statement ends is sent then.
+    isNext = true;
+    said.textContent = "Running… The next statement follows.";
+    return;
+  }
   busy = true;
   $("[data-run]").disabled = true;
   said.textContent = "Running…";
@@ -122,6 +128,7 @@ const send = async () => {
   } finally {
     busy = false;
     $("[data-run]").disabled = false;
+    if (isNext) { isNext = false; send(); }
   }
 };
 on("click", "[data-run]", send);

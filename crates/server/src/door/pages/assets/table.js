@@ -1,24 +1,52 @@
-// Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
+// Tables of records: filters, columns, picked rows, cells that are edited in place, new records. bulk.js acts on the picked rows.
 import { typedAmount } from "./amounts.js";
 import { edit } from "./cells.js";
-import { $, $$, api, attempt, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
-import { prepare, sent } from "./fields.js";
-
-const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
+import { $, $$, api, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
+import { candidates, prepare, sent } from "./fields.js";
 
 // -- Filters and columns --
 
+/** The conditions that the names of records can have. */
+const OF_NAMES = ["", "_contains", "_starts", "_present"];
+/** The most records that a filter names. */
+const MOST_SOUGHT = 100;
+/** Makes the value of a reference a name, with suggestions. */
+const shapeValue = (form) => {
+  const { column, condition, value } = form.elements, { table } = column.selectedOptions[0].dataset;
+  for (const option of condition.options) option.disabled = option.hidden = Boolean(table) && !OF_NAMES.includes(option.value);
+  if (condition.selectedOptions[0].disabled) condition.value = "";
+  const own = { role: "combobox", "aria-expanded": "false", "aria-autocomplete": "list", "aria-controls": "filter-found", "data-kind": "record", "data-table": table };
+  for (const [name, it] of Object.entries(own)) if (table && condition.value !== "_present") value.setAttribute(name, it); else value.removeAttribute(name);
+};
+on("change", "[data-filter] [name=column], [data-filter] [name=condition]", ({ form }) => shapeValue(form));
+/** The ids of the records whose names fit what was typed. */
+const sought = async ({ condition, value }) => {
+  const text = value.value.trim(), { table, id, named } = value.dataset;
+  if (!condition.value && named === text && id) return [id];
+  if (/^[a-z]{1,8}_[0-9a-z]{26}(,|$)/.test(text)) return text.split(",");
+  const low = text.toLowerCase(), fits = { "": (name) => name === low, _contains: (name) => name.includes(low), _starts: (name) => name.startsWith(low) }[condition.value];
+  return (await candidates(table, text, 200)).filter(({ name }) => fits(name.toLowerCase())).map((it) => it.id);
+};
 onSubmit("[data-filter]", async (form) => {
   const { column, condition, value } = form.elements, to = new URL(location.href);
+  for (const name of ["cursor", "back"]) to.searchParams.delete(name);
+  if (value.dataset.kind === "record") {
+    const ids = await sought(form.elements), many = ids.length > MOST_SOUGHT;
+    if (!ids.length || many) {
+      refuse(value, many ? `More than ${MOST_SOUGHT} records have such a name. Type more of it.` : "No record has this name.");
+      return value.focus();
+    }
+    to.searchParams.set(column.value, ids.join(","));
+    return location.assign(to);
+  }
   // An amount is typed in the main unit; the API counts the smallest one.
   const isAmount = "amount" in column.selectedOptions[0].dataset && condition.value !== "_present";
-  let sought = value.value.trim();
-  try { if (isAmount) sought = typedAmount(sought, to.searchParams.get("currency")); } catch (error) {
+  let typed = value.value.trim();
+  try { if (isAmount) typed = typedAmount(typed, to.searchParams.get("currency")); } catch (error) {
     refuse(value, error.message);
     return value.focus();
   }
-  for (const name of ["cursor", "back"]) to.searchParams.delete(name);
-  to.searchParams.set(column.value + condition.value, sought);
+  to.searchParams.set(column.value + condition.value, typed);
   location.assign(to);
 });
 on("change", "[data-columns] input", async (it) => {
@@ -26,14 +54,18 @@ on("change", "[data-columns] input", async (it) => {
   remember(form.dataset.columns, chosen);
   to.searchParams.set("columns", chosen);
   history.replaceState(null, "", to);
+  // A head may be pressed before the page has come again.
+  const sort = $("#sort"), kept = $("[name=columns]", sort);
+  if (kept) kept.value = chosen; else sort?.append(el("input", { type: "hidden", name: "columns", value: chosen }));
   await refresh();
 });
 
 // -- New records --
 
 document.addEventListener("opened", (event) => {
-  const form = $("[data-new-record]", event.target);
+  const form = $("[data-new-record]", event.target), filter = $("[data-filter]", event.target);
   if (form) prepare(form);
+  if (filter) shapeValue(filter);
 });
 on("click", "[data-new-record] [data-cancel]", (it) => it.closest("dialog").close());
 onSubmit("[data-new-record]", (form) => sent(form, { onlyChanges: false }, async (body) => {
@@ -55,6 +87,7 @@ const count = () => {
   table.classList.toggle("any", picked > 0);
   bar.hidden = picked === 0;
   $("[data-picked]", bar).textContent = picked + " selected";
+  document.dispatchEvent(new Event("picked"));
 };
 whenShown(count);
 on("click", "[data-pick]", (it, event) => {
@@ -66,17 +99,6 @@ on("click", "[data-pick]", (it, event) => {
 on("change", "[data-all]", (it) => { for (const tick of ticks()) tick.checked = it.checked; count(); });
 const letGo = () => { for (const tick of ticks()) tick.checked = false; count(); };
 on("click", "[data-unpick]", letGo);
-on("click", "[data-delete-picked]", (it) => attempt(async () => {
-  const table = encodeURIComponent($("[data-pickable]").dataset.table);
-  const ids = ticks().filter((tick) => tick.checked).map((tick) => tick.closest("tr").dataset.id);
-  it.disabled = true;
-  try {
-    const operations = ids.map((id) => ({ method: "DELETE", path: `/v1/${table}/${encodeURIComponent(id)}` }));
-    const { requestId } = await api("POST", "batch", { operations });
-    await refresh();
-    toast(`${many(ids.length)} deleted.`, { undo: requestId });
-  } finally { it.disabled = false; }
-}));
 
 // -- Cells --
 

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::try_join;
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
+use crm::model::ask::Steps;
 use crm::model::call::Method;
+use crm::model::entity::by_table;
 use crm::model::fault::Fault;
 use crm::sql::pages::TIMELINE;
 
@@ -53,12 +57,18 @@ impl Timeline {
 
 /// Reads the timeline of a record. `older` of the address says where the page begins.
 pub async fn read(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Timeline, Fault> {
-    let kind = crm::model::entity::by_table(table).map_or(table, |entity| entity.name);
+    let kind = by_table(table).map_or(table, |entity| entity.name);
     let after = visit.parameter("older").and_then(|older| older.split_once('~'));
     let (at, last) = (after.map(|(at, _)| at), after.map(|(_, last)| last));
-    let statement = json!({"sql": TIMELINE, "params": [kind, id, concerned(table), at, last]});
-    let read = visit.call(Method::Post, "sql", statement.to_string().as_bytes()).await?;
+    let statement = json!({"sql": TIMELINE, "params": [kind, id, concerned(table), at, last]}).to_string();
+    let (read, logged) =
+        try_join(visit.call(Method::Post, "sql", statement.as_bytes()), logged(visit, table, id, at)).await?;
     let mut items = read["data"]["rows"].as_array().cloned().unwrap_or_default();
+    if !logged.is_empty() {
+        items.extend(logged);
+        // Both write a moment with its zone, UTC, and with as many decimals as it needs.
+        items.sort_by_key(|item| std::cmp::Reverse(item["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok())));
+    }
     let has_more = items.len() > MOST;
     items.truncate(MOST);
     let older = items.last().filter(|_| has_more).map(|last| {
@@ -67,6 +77,21 @@ pub async fn read(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Timeli
     });
     let acts: Vec<Value> = items.iter().map(|item| act(item).clone()).collect();
     Ok(Timeline { names: Names::of(visit, &acts).await, items, older })
+}
+
+/// The changes of a row of the workspace's own table that the feed does not have, as items.
+async fn logged(visit: &PageVisit<'_>, table: &str, id: &str, before: Option<&str>) -> Result<Vec<Value>, Fault> {
+    if by_table(table).is_some() {
+        return Ok(Vec::new());
+    }
+    let (table, key, before) = (table.to_owned(), id.to_owned(), before.map(str::to_owned));
+    let read = visit.perform(&Steps::RowChanges { table, key, before, most: MOST + 1 }.into()).await?;
+    let item = |change: &Value| {
+        let custom = json!({"agent": change["agent"], "reason": change["reason"], "run_id": change["run_id"]});
+        json!({"kind": "change", "id": change["seq"], "at": change["at"], "request_id": change["request_id"],
+            "entry": {"verb": change["verb"], "changes": change["changes"], "actor": change["actor"], "custom": custom}})
+    };
+    Ok(read["data"].as_array().into_iter().flatten().map(item).collect())
 }
 
 /// The entry of the feed that says who did it.
@@ -99,7 +124,7 @@ pub fn shown(timeline: &Timeline, shape: &TableShape, record: &Value, names: &Re
             @if timeline.items.is_empty() {
                 (parts::blank(
                     "Nothing has happened yet",
-                    "Changes, notes, calls and e-mails stand here, with who made them and why. The activity feed records built-in tables; your own tables join it with the trigger record_activity().",
+                    "Changes, notes, calls and e-mails stand here, with who made them and why.",
                     html! {},
                 ))
             }
@@ -300,9 +325,12 @@ impl Told<'_> {
 
     fn undo(&self, item: &Value) -> Markup {
         let can_be = matches!(item["entry"]["verb"].as_str(), Some("updated" | "deleted" | "restored"));
+        // What the feed does not have is undone with all that its request did, which a dialog shows first.
+        let request = item["request_id"].as_str();
+        let entry = item["request_id"].is_null().then(|| parts::text(&item["id"]));
         html! {
-            @if self.may_write && can_be {
-                p.undo { button.btn.bare.mini type="button" data-undo-entry=(parts::text(&item["id"])) aria-label="Undo change" { (icon("undo-2")) "Undo" } }
+            @if self.may_write && can_be && (request.is_some() || !item["id"].is_number()) {
+                p.undo { button.btn.bare.mini type="button" data-undo-entry=[entry] data-undo-request=[request] aria-label="Undo change" { (icon("undo-2")) "Undo" } }
             }
         }
     }

@@ -1,1 +1,0 @@
-SELECT a.attname AS name, a.attgenerated <> '' OR a.attidentity = 'a' AS always FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid WHERE c.relname = $1::text AND c.relnamespace = 'public'::pg_catalog.regnamespace AND a.attnum > 0 AND NOT a.attisdropped AND (a.attgenerated <> '' OR a.attidentity <> '')
