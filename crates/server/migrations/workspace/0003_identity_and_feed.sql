@@ -58,7 +58,7 @@ DECLARE payload text := actor || E'\n' || coalesce(provenance, '{}');
 BEGIN
   PERFORM set_config('kith.context', kith.context_mac(s.mac_key, payload) || payload, true)
      FROM kith.secret s
-    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8'));
+    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8')) AND actor <> '' AND position(E'\n' IN actor) = 0;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
   END IF;
@@ -269,12 +269,14 @@ BEGIN
       RETURN NULL;
     END IF;
   END IF;
-  -- As current_context() reads it. Here who is named by the server and who is not are two queries.
-  SELECT s.id, s.only_key, s.actions, s.is_plain, split_part(payload, E'\n', 1), split_part(payload, E'\n', 2)::jsonb
-    INTO shape_id, only_key, actions, is_plain, actor, custom
+  -- As current_context() reads it. Only a context of the server's is looked into: any other may be no JSON.
+  SELECT s.id, s.only_key, s.actions, s.is_plain INTO shape_id, only_key, actions, is_plain
     FROM kith.shape s, kith.secret k
    WHERE s.relation = relid AND s.is_current AND left(signed, 64) = kith.context_mac(k.mac_key, payload);
-  IF NOT FOUND THEN
+  IF FOUND THEN
+    actor := split_part(payload, E'\n', 1);
+    custom := split_part(payload, E'\n', 2)::jsonb;
+  ELSE
     SELECT s.id, s.only_key, s.actions, s.is_plain, kith.direct_actor(), '{}' INTO shape_id, only_key, actions, is_plain, actor, custom
       FROM kith.shape s WHERE s.relation = relid AND s.is_current;
     -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.

@@ -801,7 +801,7 @@ DECLARE payload text := actor || E'\n' || coalesce(provenance, '{}');
 BEGIN
   PERFORM set_config('kith.context', kith.context_mac(s.mac_key, payload) || payload, true)
      FROM kith.secret s
-    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8'));
+    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8')) AND actor <> '' AND position(E'\n' IN actor) = 0;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
   END IF;
@@ -926,7 +926,7 @@ DECLARE
   shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
   before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
-  verb text := 'created'; via text := 'request'; repr text; entry text;
+  verb text := 'created'; via text := 'request'; repr text; entry text; said jsonb;
   is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
 
@@ -935,12 +935,14 @@ BEGIN
       RETURN NULL;
     END IF;
   END IF;
-  -- As current_context() reads it. Here who is named by the server and who is not are two queries.
-  SELECT s.id, s.only_key, s.actions, s.is_plain, split_part(payload, E'\n', 1), split_part(payload, E'\n', 2)::jsonb
-    INTO shape_id, only_key, actions, is_plain, actor, custom
+  -- As current_context() reads it. Only a context of the server's is looked into: any other may be no JSON.
+  SELECT s.id, s.only_key, s.actions, s.is_plain INTO shape_id, only_key, actions, is_plain
     FROM kith.shape s, kith.secret k
    WHERE s.relation = relid AND s.is_current AND left(signed, 64) = kith.context_mac(k.mac_key, payload);
-  IF NOT FOUND THEN
+  IF FOUND THEN
+    actor := split_part(payload, E'\n', 1);
+    custom := split_part(payload, E'\n', 2)::jsonb;
+  ELSE
     SELECT s.id, s.only_key, s.actions, s.is_plain, kith.direct_actor(), '{}' INTO shape_id, only_key, actions, is_plain, actor, custom
       FROM kith.shape s WHERE s.relation = relid AND s.is_current;
     -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
@@ -1043,9 +1045,11 @@ BEGIN
     entry := kith.new_id('a');
     INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
     VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
+  ELSE
+    said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry);
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said);
   IF is_limited OR via = 'cascade' THEN
     IF is_limited THEN
       PERFORM kith.await_judgement();
@@ -2881,7 +2885,7 @@ DECLARE
   shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
   before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
-  verb text := 'created'; via text := 'request'; repr text; entry text;
+  verb text := 'created'; via text := 'request'; repr text; entry text; said jsonb;
   is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
 
@@ -2925,12 +2929,14 @@ BEGIN
       RETURN NULL;
     END IF;
   END IF;
-  -- As current_context() reads it. Here who is named by the server and who is not are two queries.
-  SELECT s.id, s.only_key, s.actions, s.is_plain, split_part(payload, E'\n', 1), split_part(payload, E'\n', 2)::jsonb
-    INTO shape_id, only_key, actions, is_plain, actor, custom
+  -- As current_context() reads it. Only a context of the server's is looked into: any other may be no JSON.
+  SELECT s.id, s.only_key, s.actions, s.is_plain INTO shape_id, only_key, actions, is_plain
     FROM kith.shape s, kith.secret k
    WHERE s.relation = relid AND s.is_current AND left(signed, 64) = kith.context_mac(k.mac_key, payload);
-  IF NOT FOUND THEN
+  IF FOUND THEN
+    actor := split_part(payload, E'\n', 1);
+    custom := split_part(payload, E'\n', 2)::jsonb;
+  ELSE
     SELECT s.id, s.only_key, s.actions, s.is_plain, kith.direct_actor(), '{}' INTO shape_id, only_key, actions, is_plain, actor, custom
       FROM kith.shape s WHERE s.relation = relid AND s.is_current;
     -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
@@ -3033,9 +3039,11 @@ BEGIN
     entry := kith.new_id('a');
     INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
     VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
+  ELSE
+    said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry);
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said);
   IF is_limited OR via = 'cascade' THEN
     IF is_limited THEN
       PERFORM kith.await_judgement();
