@@ -36,8 +36,15 @@ impl LineDoor {
         let body = line.1.to_string();
         let ask = Single::Create { table, values, unknown_stage: UnknownStage::Add }.into();
         let idempotency = once.map(|key| Idempotency::new(key, said, body.as_bytes(), &render)).transpose()?;
-        let controls =
-            Controls { idempotency, effect, max_affected: None, wire: None, progress: None, values: None, tells: false };
+        let controls = Controls {
+            idempotency,
+            effect,
+            max_affected: None,
+            wire: None,
+            progress: None,
+            values: None,
+            tells: false,
+        };
         match hall::perform(&self.app, &caller, &ask, &controls).await? {
             Performed::Done(answer, _) => Ok(read(&render(&Ok(answer)))),
             Performed::Stored(reply) => Ok(read(&reply)),
