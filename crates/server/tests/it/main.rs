@@ -77,6 +77,7 @@ mod undo;
 mod undo_bounds;
 mod undo_effects;
 mod undo_order;
+mod undo_random;
 mod undo_together;
 mod upgrade;
 mod values;

@@ -1,0 +1,124 @@
+//! Random writes of all kinds, by two keys in turn and through several paths, undone in reverse: everything is as it was.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Reply, both};
+
+const TABLES: [&str; 7] = ["nodes", "leaves", "contacts", "companies", "deals", "pipeline_stages", "associations"];
+
+/// A generator of numbers. The same seed gives the same ones, so that a failure can be repeated.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// A write: method, path, body.
+type Write = (Method, String, Value);
+
+fn sql(text: impl Into<String>) -> Write {
+    (Method::POST, "/v1/sql".into(), json!({"sql": text.into()}))
+}
+
+/// One write. `new` is a number that no other write has.
+fn write(numbers: &mut Numbers, contacts: &[String], new: u64) -> Write {
+    let (a, b) = (numbers.below(20) + 1, numbers.below(60) + 1);
+    let contact = &contacts[numbers.below(contacts.len() as u64) as usize];
+    let path = format!("/v1/contacts/{contact}");
+    match numbers.below(16) {
+        0 => sql(format!("delete from nodes where id = {a}")),
+        1 => sql(format!("update nodes set label = label || '!', parent = null where id % 3 = {}", a % 3)),
+        2 => sql(format!(
+            "insert into nodes values ({new}, 'n{new}', null, 'new', null); insert into leaves values ({new}, {new}, '{{}}', null, null)"
+        )),
+        3 => sql(format!("update leaves set extra = 'null', tags = '[0:0]={{x}}', size = '-0' where id = {b}")),
+        4 => sql(format!("delete from leaves where id < {}", b / 4)),
+        5 => sql(format!(
+            "insert into contacts (email) values ('r{new}@b.example'); insert into deals (name, stage, contact_id) select 'D{new}', 's{new}', id from contacts where email = 'r{new}@b.example'"
+        )),
+        6 => sql(format!("update nodes set deleted_at = case when deleted_at is null then now() end where id = {a}")),
+        7 => sql(format!("delete from nodes where id = {new}; update nodes set code = 'x' || code where id = {a}")),
+        8 => sql(format!(
+            "update nodes set code = 'tmp' where id = {a}; update nodes set code = 'c{a}{new}' where id = {a}"
+        )),
+        9 => sql(format!("update nodes set id = id + 1000 where id = {a}")),
+        10 => (Method::POST, "/v1/contacts".into(), json!({"email": format!("w{new}@b.example"), "first_name": "Ünï"})),
+        11 => (Method::PATCH, path, json!({"phone": format!("+4930{new}"), "last_name": null})),
+        12 => (Method::DELETE, path, Value::Null),
+        13 => (Method::POST, "/v1/nodes".into(), json!({"id": new, "code": format!("r{new}"), "label": "by REST"})),
+        14 => sql(format!("delete from contacts where id = '{contact}'")),
+        _ => {
+            let operations = json!([
+                {"method": "POST", "path": "/v1/companies", "body": {"name": format!("C{new}")}, "ref": "c"},
+                {"method": "PATCH", "path": path, "body": {"company_id": "$c.id"}},
+                {"method": "POST", "path": "/v1/sql", "body": {"sql": format!("update leaves set tags = tags || 'b{new}' where id = {b}")}},
+            ]);
+            (Method::POST, "/v1/batch".into(), json!({"operations": operations}))
+        }
+    }
+}
+
+async fn in_run(agent: &Agent, run: &str, (method, path, body): Write) -> Reply {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    agent.send(method, &path, &[("content-type", "application/json"), ("x-run-id", run)], body).await
+}
+
+/// All rows, as PostgreSQL writes them, `updated_at` excepted. JSON does not show the bounds of an array or the sign of a zero.
+async fn state(agent: &Agent) -> Value {
+    let each = |table: &&str| {
+        format!(
+            "select '{table}' as t, array(select (to_jsonb(whole) - 'updated_at')::text from {table} whole order by 1) as rows"
+        )
+    };
+    let exact = "select 'exact' as t, array(select format('%s %s %s', id, tags, size) from leaves order by id)";
+    let plain = TABLES.iter().map(each).collect::<Vec<_>>().join(" union all ");
+    agent.sql(&format!("{plain} union all {exact}")).await.status(200).at("/data/rows")
+}
+
+async fn runs_undone_in_reverse(seed: u64) {
+    let (relm, agent) = both().await;
+    agent
+        .sql("create table nodes (id int primary key, code text unique, parent int references nodes on delete set null, label text not null default 'l', deleted_at timestamptz);
+              create table leaves (id int primary key, node int not null references nodes on delete cascade on update cascade, tags text[], extra jsonb, size float8);
+              insert into nodes select g, 'c' || g, nullif(g / 2, 0), 'l' || g from generate_series(1, 20) g;
+              insert into leaves select g, 1 + g % 20, array['t' || g], case when g % 3 = 0 then 'null' else to_jsonb(g) end, g / 7.0 from generate_series(1, 60) g")
+        .await
+        .status(200);
+    let mut contacts = Vec::new();
+    for number in 0..5 {
+        let made = agent.post("/v1/contacts", json!({"email": format!("p{number}@b.example"), "last_name": "L"})).await;
+        contacts.push(made.status(201).id());
+    }
+    let start = state(&agent).await;
+    let mut numbers = Numbers(seed);
+    let mut runs = Vec::new();
+    for number in 0..8 {
+        let (key, run) = (if number % 2 == 0 { &agent } else { &relm }, format!("run-{number}"));
+        for step in 0..5 {
+            let write = write(&mut numbers, &contacts, 100 + number * 10 + step);
+            let told = format!("seed {seed}, {run}: {write:?}");
+            let reply = in_run(key, &run, write).await;
+            // A contact may have been deleted by an earlier write, and a code may be taken.
+            assert!(matches!(reply.code, 200 | 201 | 400 | 404 | 409), "{told}\n{}", reply.story());
+        }
+        runs.push((key, run));
+    }
+    assert_ne!(state(&agent).await, start, "seed {seed}");
+    for (key, run) in runs.into_iter().rev() {
+        let reply = key.post(&format!("/v1/runs/{run}/undo"), json!({})).await;
+        // A run of which no write succeeded is none.
+        assert!(matches!(reply.code, 200 | 404), "seed {seed}, {run}\n{}", reply.story());
+    }
+    assert_eq!(state(&agent).await, start, "seed {seed}");
+}
+
+#[tokio::test]
+async fn random_runs_undone_in_reverse_leave_everything_as_it_was() {
+    for seed in [7, 11, 2026] {
+        runs_undone_in_reverse(seed).await;
+    }
+}
