@@ -730,6 +730,11 @@ BEGIN
   LOOP
     -- The event trigger also fires for these commands, and may have done the rest already.
     IF x.is_wanted AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f) THEN
+      -- With its partitions, from the root downward, and at once as strongly as the nested call will need. If each command locked them more and more
+      -- strongly, two at the same time would wait for each other.
+      IF x.name = '!kith_capture_all' THEN
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', x.relation);
+      END IF;
       EXECUTE format('CREATE OR REPLACE TRIGGER %I ' || x.timing || ' EXECUTE FUNCTION %s()', x.name, x.relation, x.f);
     ELSIF NOT x.is_wanted AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f AND t.tgparentid = 0) THEN
       EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', x.name, x.relation);

@@ -78,7 +78,7 @@ async fn the_answer_comes_in_time_although_the_statement_does_not_end() {
 async fn a_workspace_is_suspended_until_its_statement_has_ended() {
     let scene = Scene::new(arena()).await;
     // More than it has places for, and every caller disconnects.
-    let statement = uninterruptible(&scene.attacker, Duration::from_secs(8)).await;
+    let statement = uninterruptible(&scene.attacker, Duration::from_secs(15)).await;
     let calls = join_all((0..12).map(|_| scene.attacker.sql(&statement)));
     let begun = Instant::now();
     let all_places_are_taken = async {
