@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crm::model::email::MAX_SENDING_BODY_BYTES;
+
 use crate::config::Bridge;
 use crate::http_client::{client_within, with_causes};
 
-/// The longest message, in bytes. It is the largest body that Kith takes.
-const MOST_BYTES: usize = 10 * 1024 * 1024;
+/// The longest message, in bytes. It is the largest body that the tools take.
+const MOST_BYTES: usize = MAX_SENDING_BODY_BYTES;
 /// How long an answer may take. A statement has 30 s.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// Requests that wait for their answers at the same time.

@@ -14,7 +14,7 @@ use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
 use crate::plan::cell::{is_free_form, value_for};
-use crate::plan::modes;
+use crate::plan::edits;
 use crate::plan::record::writable_column;
 
 /// Maximum number of records in a batch (docs/wire.md, "Batches").
@@ -187,7 +187,7 @@ fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<(Columns<'a>, 
 
 fn cell<'a>(table: &'a Table, name: &str, value: &Value) -> Result<((&'a str, Meeting), Option<String>), Fault> {
     let column = writable_column(table, name)?;
-    modes::refuse(name, value)?;
+    edits::refuse(name, value)?;
     let (meeting, text) = match value {
         Value::Null if is_free_form(column) => (Meeting::Replace, Some("{}".to_owned())),
         Value::Object(_) if column.type_name == "jsonb" => (Meeting::Merge, value_for(column, value)?),

@@ -13,7 +13,7 @@ use crate::model::naming::{called, naming_columns};
 use crate::model::rows::Rows;
 use crate::model::value::{TypeKind, array_of_texts, has_nul};
 use crate::plan::cell::{is_free_form, nul, value_for};
-use crate::plan::modes::{self, Edit, KeyEdit, mode_of};
+use crate::plan::edits::{self, Edit, KeyEdit, kind_of};
 use crate::plan::{Outcome, has_columns, one};
 
 /// The name of a row.
@@ -183,7 +183,7 @@ pub fn create<'a>(
         .iter()
         .map(|(name, value)| {
             let column = writable_column(table, name)?;
-            modes::refuse(name, value)?;
+            edits::refuse(name, value)?;
             let value = match value {
                 Value::Null if is_free_form(column) => Some("{}".to_owned()),
                 value => value_for(column, value)?,
@@ -263,21 +263,21 @@ fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     match value {
         Value::Null if is_free_form(column) => Ok(Change::Set(Some("{}".into()))),
         Value::Object(_) if has_nul(value) => Err(nul(&column.name)),
-        value if !is_free_form(column) && mode_of(value).is_some() => {
-            let is_json = column.kind == TypeKind::Json;
-            match mode_of(value) {
-                // The operators are those of jsonb.
-                Some(_) if is_json && column.type_name != "jsonb" => value_for(column, value).map(Change::Set),
-                Some((mode, operand)) => Ok(Change::Edit { edit: modes::edit(column, mode, operand)?, is_json }),
-                None => value_for(column, value).map(Change::Set),
-            }
+        // The operators are those of jsonb, which json lacks.
+        value
+            if let Some((kind, operand)) = kind_of(value)
+                && !is_free_form(column)
+                && (column.kind != TypeKind::Json || column.type_name == "jsonb") =>
+        {
+            let edit = edits::edit(column, kind, operand)?;
+            Ok(Change::Edit { edit, is_json: column.kind == TypeKind::Json })
         }
         Value::Object(object) if column.type_name == "jsonb" => {
             let (mut add, mut names, mut edits) = (Map::new(), Vec::new(), Vec::new());
             for (key, value) in object {
-                match mode_of(value) {
+                match kind_of(value) {
                     _ if value.is_null() => names.push(key.clone()),
-                    Some((mode, operand)) => edits.push(modes::key_edit(key, mode, operand)),
+                    Some((kind, operand)) => edits.push(edits::key_edit(key, kind, operand)),
                     None => drop(add.insert(key.clone(), value.clone())),
                 }
             }

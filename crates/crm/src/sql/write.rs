@@ -2,7 +2,7 @@
 
 use crate::model::naming::MAX_NAME;
 use crate::plan::record::{Change, Create, Delete, PLACE, Restore, Update};
-use crate::sql::modes;
+use crate::sql::edits;
 use crate::sql::read::{is_pipeline, named};
 use crate::sql::{Label, Sql};
 
@@ -75,9 +75,9 @@ pub fn update(update: &Update<'_>) -> Sql {
                         sql.push(" - ").bind(Some(remove.clone()), label()).push("::text[]");
                     }
                 };
-                modes::with_keys(&mut sql, column, edits, &merged);
+                edits::with_keys(&mut sql, column, edits, &merged);
             }
-            Change::Edit { edit, is_json } => modes::edited(&mut sql, column, edit, *is_json),
+            Change::Edit { edit, is_json } => edits::edited(&mut sql, column, edit, *is_json),
         }
     }
     if !update.table.soft_deletes() {

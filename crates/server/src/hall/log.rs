@@ -240,8 +240,10 @@ async fn tell_effects(execution: &mut Execution<'_>, runs: &mut [Map<String, Val
     let most = (MOST_TOLD / ids.len()).max(LEAST_TOLD);
     let (secret, ids) = (secret(execution), array_of_texts(&ids));
     let emails = match who.mode {
-        Mode::Test => Vec::new(),
-        Mode::Live => pairs(&read(execution, sql::log::emails_of_runs(&secret, &ids)).await?, "id"),
+        Mode::Live if app.store.control.has_outgoing(&who.workspace_id).await? => {
+            pairs(&read(execution, sql::log::emails_of_runs(&secret, &ids)).await?, "id")
+        }
+        Mode::Live | Mode::Test => Vec::new(),
     };
     let left = match emails.is_empty() {
         true => Vec::new(),

@@ -257,6 +257,12 @@ impl Control {
         self.query(sql, &[Some(workspace_id), Some(id)]).await.map(drop)
     }
 
+    /// Whether a workspace has an e-mail in the queue, or one that has left it and is not forgotten.
+    pub async fn has_outgoing(&self, workspace_id: &str) -> Result<bool, Fault> {
+        let sql = "SELECT FROM outgoing_emails WHERE workspace_id = $1 LIMIT 1";
+        Ok(!self.query(sql, &[Some(workspace_id)]).await?.is_empty())
+    }
+
     /// Those of these e-mails that have left.
     pub async fn emails_that_left(&self, workspace_id: &str, ids: &[String]) -> Result<Vec<String>, Fault> {
         let sql = "SELECT id FROM outgoing_emails WHERE workspace_id = $1 AND id = ANY ($2::text[]) AND outcome = 'sent' ORDER BY ended_at, id";

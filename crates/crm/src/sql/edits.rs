@@ -1,34 +1,34 @@
 //! Expressions that change a column by what it has.
 
-use crate::plan::modes::{Edit, KeyEdit, Mode};
+use crate::plan::edits::{Edit, EditKind, KeyEdit};
 use crate::sql::{Label, Sql};
 
 /// Appends the new value of a column of the row `t`.
 pub fn edited(sql: &mut Sql, column: &str, edit: &Edit, is_json: bool) {
     let label = || Label::Column(column.to_owned());
-    match (edit.mode, is_json) {
-        (Mode::IfEmpty, _) => {
+    match (edit.kind, is_json) {
+        (EditKind::IfEmpty, _) => {
             sql.push("CASE WHEN ").column("t", column).push(" IS NULL OR ").column("t", column);
             sql.push("::text IN ('', '{}', '[]', '\"\"', 'null') THEN ").bind(edit.operand.clone(), label());
             sql.push(" ELSE ").column("t", column).push(" END");
         }
-        (Mode::Append, false) => {
+        (EditKind::Append, false) => {
             sql.push("(SELECT coalesce(pg_catalog.array_agg(u.e ORDER BY u.n), '{}') FROM (SELECT v.e, min(v.n) AS n");
             sql.push(" FROM pg_catalog.unnest(pg_catalog.array_cat(").column("t", column).push(", ");
             sql.bind(edit.operand.clone(), label());
             sql.push(")) WITH ORDINALITY AS v(e, n) GROUP BY v.e) AS u)");
         }
-        (Mode::Remove, false) => {
+        (EditKind::Remove, false) => {
             sql.push("ARRAY(SELECT v.e FROM pg_catalog.unnest(").column("t", column);
             sql.push(") WITH ORDINALITY AS v(e, n) WHERE (v.e = ANY (").bind(edit.operand.clone(), label());
             sql.push(")) IS NOT TRUE ORDER BY v.n)");
         }
-        (Mode::Append | Mode::Remove, true) => {
+        (EditKind::Append | EditKind::Remove, true) => {
             let operand = edit.operand.clone().unwrap_or_default();
             let there = |sql: &mut Sql| {
                 sql.column("t", column);
             };
-            json_items(sql, edit.mode, &there, &operand, &label);
+            json_items(sql, edit.kind, &there, &operand, &label);
         }
     }
 }
@@ -41,8 +41,8 @@ pub fn with_keys(sql: &mut Sql, column: &str, edits: &[KeyEdit], object: &dyn Fn
     let there = |sql: &mut Sql| {
         sql.push("(b.o -> ").bind(Some(last.key.clone()), Label::Column(column.to_owned())).push("::text)");
     };
-    match last.mode {
-        Mode::IfEmpty => {
+    match last.kind {
+        EditKind::IfEmpty => {
             sql.push("CASE WHEN coalesce(");
             there(sql);
             sql.push(", 'null') IN ('null', '\"\"', '[]', '{}') THEN ").bind(Some(last.operand.clone()), label());
@@ -50,7 +50,7 @@ pub fn with_keys(sql: &mut Sql, column: &str, edits: &[KeyEdit], object: &dyn Fn
             there(sql);
             sql.push(" END");
         }
-        mode => json_items(sql, mode, &there, &last.operand, &label),
+        kind => json_items(sql, kind, &there, &last.operand, &label),
     }
     sql.push(") FROM (SELECT ");
     with_keys(sql, column, before, object);
@@ -58,7 +58,7 @@ pub fn with_keys(sql: &mut Sql, column: &str, edits: &[KeyEdit], object: &dyn Fn
 }
 
 /// Appends a JSON array with items added or removed. A single value counts as an array of one.
-fn json_items(sql: &mut Sql, mode: Mode, there: &dyn Fn(&mut Sql), items: &str, label: &dyn Fn() -> Label) {
+fn json_items(sql: &mut Sql, kind: EditKind, there: &dyn Fn(&mut Sql), items: &str, label: &dyn Fn() -> Label) {
     let array = |sql: &mut Sql| {
         sql.push("CASE coalesce(pg_catalog.jsonb_typeof(");
         there(sql);
@@ -68,7 +68,7 @@ fn json_items(sql: &mut Sql, mode: Mode, there: &dyn Fn(&mut Sql), items: &str, 
         there(sql);
         sql.push(") END");
     };
-    if mode == Mode::Append {
+    if kind == EditKind::Append {
         sql.push("(SELECT coalesce(pg_catalog.jsonb_agg(u.e ORDER BY u.n), '[]') FROM (SELECT v.e, min(v.n) AS n");
         sql.push(" FROM pg_catalog.jsonb_array_elements(");
         array(sql);
