@@ -1,155 +1,114 @@
 #!/usr/bin/env python3
-"""What the change log costs: log.py KITH [KITH …], for example two builds of `target/release/kith`.
+"""Measures what the change log costs: log.py KITH [KITH …], for example two builds of `target/release/kith`.
 
-For each program it prints the CPU time of Kith and PostgreSQL for one create and for the dry run of one, for each row of a bulk
-UPDATE by SQL, and for the undo of that; and how many bytes on disk a change takes, in the log and in the feed, with their indexes. The
-programs take turns, so that what else the machine does meets all of them alike. A program without a log shows no undo and no log.
+For each program it prints the CPU time of Kith and PostgreSQL for a create and for the dry run of one, for each row of a bulk UPDATE by
+SQL, and for each row of the undo of that; the seconds that the undo takes; and the bytes on disk of a change, in the log and in the feed,
+with their indexes. The programs take turns, so that what else the machine does meets all of them alike. One without a log shows no undo.
 """
 
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import statistics
 import tempfile
 import time
 
-import count
+from bench import Kith
+from deliveries import Client
 
 ROWS = 20_000
-ROUNDS = 5
-CREATES = 400
+CREATES = 2_000
+SIZES = """select c.relname as name, pg_total_relation_size(c.oid) as bytes from pg_class c join pg_namespace n on n.oid = c.relnamespace
+           where (n.nspname, c.relname) in (('kith', 'change'), ('public', 'activity'))"""
+TABLES = {"change": "bytes of a change, in the log", "activity": "bytes of a change, in the feed"}
 
 
-def tree(root):
-    """A process and all that it has started."""
-    children = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                parent = int(pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            children.setdefault(parent, []).append(int(entry))
-    found = [root]
-    for process in found:
-        found += children.get(process, [])
-    return found
+class Measured:
+    """A program with a workspace of its own, and what was measured of it."""
 
-
-def nanoseconds(process):
-    """The CPU time of all threads of a process."""
-    total = 0
-    try:
-        for thread in os.listdir(f"/proc/{process}/task"):
-            total += int(pathlib.Path(f"/proc/{process}/task/{thread}/schedstat").read_text().split()[0])
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return total
-
-
-class Subject:
-    """A program with a workspace of its own."""
-
-    def __init__(self, kith):
-        self.kith = kith
+    def __init__(self, program):
+        self.program, self.figures, self.made = program, {}, 0
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="kith-log-"))
         # As root, Kith runs PostgreSQL as another user, which must be able to reach the data directory.
         self.work.chmod(0o755)
-        self.server = count.Server(kith.resolve(), self.work)
-        self.taken = {}
+        self.kith = Kith(program.resolve(), self.work)
+        self.kith.start()
+        self.kith.key = self.kith.post("/v1/workspaces", {})["data"]["api_key"]
+        self.kith.sql(f"insert into contacts (email, first_name, last_name) select 'bulk' || n || '@example.com', 'Ann', 'Lee' from generate_series(1, {ROWS}) n")
+        self.has_log = self.kith.request("GET", "/v1/runs")[0] == 200
 
-    def ask(self, method, path, body=None, **headers):
-        """The status and the answer. A program that knows no such path answers 404."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        named |= {"content-type": "application/json", "authorization": f"Bearer {self.server.key}"}
-        self.server.connection.request(method, path, None if body is None else json.dumps(body), named)
-        answer = self.server.connection.getresponse()
-        return answer.status, json.loads(answer.read() or "{}")
+    def note(self, name, figure):
+        self.figures.setdefault(name, []).append(figure)
 
-    def sql(self, text, **headers):
-        status, answer = self.ask("POST", "/v1/sql", {"sql": text}, **headers)
-        assert status == 200, answer
-        return answer["data"]["rows"]
-
-    def take(self, name, times, act):
-        """Takes the CPU time of `act`, in microseconds for each of `times`. Processes that end meanwhile are not counted."""
-        before = {process: nanoseconds(process) for process in tree(self.server.process.pid)}
+    def cpu_of(self, name, times, act):
+        """Notes the CPU time of `act` in microseconds, for each of so many times."""
+        before = sum(self.kith.cpu())
         act()
-        after = {process: nanoseconds(process) for process in tree(self.server.process.pid)}
-        spent = sum(value - before.get(process, 0) for process, value in after.items() if value)
-        self.taken.setdefault(name, []).append(spent / 1000 / times)
+        self.note(name, 1e6 * (sum(self.kith.cpu()) - before) / times)
 
-    def creates(self, **headers):
-        for number in range(CREATES):
-            self.server.made += 1
-            body = {"email": f"p{self.server.made}@example.com", "first_name": "Ann", "last_name": "Lee", "title": "CEO"}
-            status, answer = self.ask("POST", "/v1/contacts", body, **headers)
-            assert status < 300, answer
+    def send(self, client, path, body, headers):
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.kith.key}"} | headers
+        client.request("POST", path, json.dumps(body), headers)
+        reply = client.getresponse()
+        said = reply.read()
+        if reply.status not in (200, 201):
+            raise SystemExit(f"POST {path} gave {reply.status}: {said.decode()}")
+
+    def creates(self, headers={}):
+        client = Client(self.kith, self.kith.key).connection
+        for _ in range(CREATES):
+            self.made += 1
+            self.send(client, "/v1/contacts", {"email": f"p{self.made}@example.com", "first_name": "Ann", "last_name": "Lee", "title": "CEO"}, headers)
 
     def sizes(self):
-        """The rows and bytes of the log and the feed. Their sizes may be read by anybody, the rows of the log are estimated."""
-        self.sql("select 1")
-        query = """select c.relname as name, pg_total_relation_size(c.oid) as bytes from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                   where (n.nspname, c.relname) in (('kith', 'change'), ('public', 'activity'))"""
-        return {row["name"]: int(row["bytes"]) for row in self.sql(query)}
+        return {row["name"]: int(row["bytes"]) for row in self.kith.sql(SIZES)["rows"]}
 
-    def bulk(self, round_number):
-        run = f"bulk-{round_number}"
+    def write_in_bulk(self, number):
+        client, run = Client(self.kith, self.kith.key).connection, f"bulk-{number}"
+        update = {"sql": f"update contacts set title = 'Chief {number}' where email like 'bulk%'"}
         before = self.sizes()
-        self.take(f"UPDATE, a row of {ROWS}", ROWS, lambda: self.sql(f"update contacts set title = 'Chief {round_number}' where email like 'bulk%'", x_run_id=run))
-        after = self.sizes()
-        for table, name in (("change", "bytes of a change, in the log"), ("activity", "bytes of a change, in the feed")):
-            if table in after:
-                self.taken.setdefault(name, []).append((after[table] - before[table]) / ROWS)
-        began = time.monotonic()
-        status, answer = 0, None
-
-        def undo():
-            nonlocal status, answer
-            status, answer = self.ask("POST", f"/v1/runs/{run}/undo", {})
-
-        self.take(f"undo, a row of {ROWS}", ROWS, undo)
-        if status == 200:
-            self.taken.setdefault(f"seconds to undo {ROWS} rows", []).append(time.monotonic() - began)
-        else:
-            self.taken[f"undo, a row of {ROWS}"].pop()
+        self.cpu_of("UPDATE, a row", ROWS, lambda: self.send(client, "/v1/sql", update, {"X-Run-Id": run}))
+        for table, bytes_now in self.sizes().items():
+            self.note(TABLES[table], (bytes_now - before[table]) / ROWS)
+        if self.has_log:
+            began = time.monotonic()
+            self.cpu_of("undo, a row", ROWS, lambda: self.send(client, f"/v1/runs/{run}/undo", {}, {}))
+            self.note(f"seconds to undo {ROWS} rows", time.monotonic() - began)
 
     def stop(self):
-        self.server.stop()
+        self.kith.stop()
         shutil.rmtree(self.work, ignore_errors=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description="Measures what the change log costs.")
     parser.add_argument("kith", nargs="+", type=pathlib.Path, help="the programs to compare")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each is measured; the median is shown (default {ROUNDS})")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured; the median is shown (default 5)")
     options = parser.parse_args()
-    subjects = [Subject(kith) for kith in options.kith]
-    for subject in subjects:
-        subject.sql(f"insert into contacts (email, first_name, last_name) select 'bulk' || n || '@example.com', 'Ann', 'Lee' from generate_series(1, {ROWS}) n")
-    # Each server first clones databases for workspaces to come.
-    time.sleep(20)
-    for subject in subjects:
-        subject.server.connection.close()
-        subject.creates()
-    for number in range(options.rounds):
-        for subject in subjects:
-            subject.take("create", CREATES, subject.creates)
-            if subject.ask("GET", "/v1/runs")[0] == 200:
-                subject.take("dry run of a create", CREATES, lambda subject=subject: subject.creates(x_dry_run="true"))
-        for subject in subjects:
-            subject.bulk(number)
-    first = {name: statistics.median(values) for name, values in subjects[0].taken.items() if values}
-    for subject in subjects:
-        print(f"{subject.kith}, CPU microseconds")
-        for name, values in subject.taken.items():
-            if values:
-                value = statistics.median(values)
-                ratio = f"  {value / first[name]:.3f} of the first" if first.get(name) else ""
-                print(f"  {name:<34}{value:>10,.1f}{ratio}")
-        subject.stop()
+    all_measured = [Measured(program) for program in options.kith]
+    try:
+        # Each server first clones databases for workspaces to come.
+        time.sleep(20)
+        for measured in all_measured:
+            measured.creates()
+        for number in range(options.rounds):
+            for measured in all_measured:
+                measured.cpu_of("create", CREATES, measured.creates)
+                if measured.has_log:
+                    measured.cpu_of("dry run of a create", CREATES, lambda: measured.creates({"X-Dry-Run": "true"}))
+            for measured in all_measured:
+                measured.write_in_bulk(number)
+    finally:
+        for measured in all_measured:
+            measured.stop()
+    first = {name: statistics.median(figures) for name, figures in all_measured[0].figures.items()}
+    for measured in all_measured:
+        print(f"{measured.program}, CPU in microseconds")
+        for name, figures in measured.figures.items():
+            median = statistics.median(figures)
+            ratio = f"  {median / first[name]:.3f} of the first" if first.get(name) else ""
+            print(f"  {name:<34}{median:>10,.1f}{ratio}")
 
 
 if __name__ == "__main__":
