@@ -17,12 +17,14 @@ use crm::model::filter::Deleted;
 use crm::model::lifecycle::Phase;
 use crm::model::page::PageAsk;
 use crm::model::who::{Features, Mode, Provenance, Role, Who};
-use crm::plan;
+use crm::plan::{self, Plan};
 use crm::sql::{self, Sql};
 
 use kith::config::{Command, Line};
 use kith::store::cell::{server, settings};
 
+/// What stands for an address that is not in use, or for an id.
+const UNUSED: &str = ":email";
 /// The tables that the benchmarked requests touch, as the catalog would list them.
 const CATALOG: &str = r#"[
   {"name": "contacts", "relkind": "r", "estimated_rows": 0, "primary_key": ["id"], "unique": [], "columns": [
@@ -68,7 +70,7 @@ fn sql() -> Result<Value, String> {
         page: PageAsk { limit: 50, cursor: None },
     };
     let mut values = Map::new();
-    values.insert("email".into(), ":email".into());
+    values.insert("email".into(), UNUSED.into());
     values.insert("first_name".into(), "Bench".into());
     let create = Single::Create { table: contacts(), values, unknown_stage: UnknownStage::Add };
     let who = Who {
@@ -82,7 +84,7 @@ fn sql() -> Result<Value, String> {
         sends: true,
     };
     let provenance = Provenance { request_id: "req_bench".into(), ..Provenance::default() };
-    let context = sql::context::begin_request(":begin_secret", &who, &provenance.to_json(&[]));
+    let context = sql::context::begin_request(":begin_secret", &who, &provenance.to_json(&[]), Some(UNUSED.into()));
     Ok(json!({
         "get": texts(&catalog, &get, None)?,
         "list": texts(&catalog, &list, None)?,
@@ -92,7 +94,10 @@ fn sql() -> Result<Value, String> {
 }
 
 fn texts(catalog: &Catalog, ask: &Single, context: Option<Sql>) -> Result<Vec<Value>, String> {
-    let plan = plan::plan(ask, catalog).map_err(|fault| fault.message())?;
+    let mut plan = plan::plan(ask, catalog).map_err(|fault| fault.message())?;
+    if let Plan::Create(create) = &mut plan {
+        create.give_id(|_| UNUSED.into());
+    }
     let statements = context.into_iter().chain(sql::statements(&plan));
     Ok(statements.map(|sql| json!({"sql": sql.text, "params": sql.params})).collect())
 }

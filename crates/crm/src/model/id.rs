@@ -1,7 +1,7 @@
 //! Ids: a prefix, an underscore and 26 lower-case characters of Crockford's base 32. They sort by time.
 //!
-//! The 26 characters are a ULID: 48 bits of milliseconds and 80 random bits. The database creates the ids of records by
-//! the same rule (`kith.new_id`). This file creates the ids of the control plane.
+//! The 26 characters are a ULID: 48 bits of milliseconds and 80 random bits. The database creates ids by the same
+//! rule (`kith.new_id`), unless the server gives them.
 
 /// Crockford's alphabet in lower case, without i, l, o and u.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

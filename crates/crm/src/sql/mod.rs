@@ -44,6 +44,8 @@ pub struct Sql {
     pub may_be_cut: bool,
     /// Whether the statement removes a row. An error of a foreign key then means that other rows refer to the row.
     pub removes: bool,
+    /// Whether the statement inserts one row of a built-in table.
+    pub inserts_one: bool,
 }
 
 /// The meaning of a parameter, in the caller's terms.

@@ -12,7 +12,7 @@ const NO_DELETED_AT: &str = "(SELECT NULL AS deleted_at) AS no";
 
 /// Inserts a row and returns it.
 pub fn create(create: &Create<'_>) -> Sql {
-    let mut sql = Sql::new("INSERT INTO ");
+    let mut sql = Sql { inserts_one: create.table.entity().is_some(), ..Sql::new("INSERT INTO ") };
     sql.table(&create.table.name).push(" AS t");
     let columns = create.within.iter().map(|_| "pipeline").chain(create.values.iter().map(|(column, _)| *column));
     for (at, column) in columns.enumerate() {

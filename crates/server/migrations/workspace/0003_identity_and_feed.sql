@@ -52,9 +52,9 @@ RETURN encode(sha256(int4send(pg_backend_pid()) || timestamptz_send(transaction_
 COMMENT ON FUNCTION kith.context_mac IS 'Signs a context for this backend and this transaction.';
 
 -- It compares hashes, so its duration reveals nothing about the secret.
-CREATE FUNCTION kith.begin_request(secret text, actor text, provenance text) RETURNS void
+CREATE FUNCTION kith.begin_request(secret text, actor text, provenance text, entry text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE payload text := actor || E'\n' || coalesce(provenance, '{}');
+DECLARE payload text := concat(actor, E'\n', coalesce(provenance, '{}'), E'\n' || entry);
 BEGIN
   PERFORM set_config('kith.context', kith.context_mac(s.mac_key, payload) || payload, true)
      FROM kith.secret s
@@ -63,7 +63,7 @@ BEGIN
     RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
   END IF;
 END $$;
-COMMENT ON FUNCTION kith.begin_request IS 'Says who acts in this transaction, and where the request came from: an actor and a JSON object of one line each, the object may be null. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.begin_request IS 'Says who acts in this transaction, and where the request came from: an actor and a JSON object of one line each, the object may be null; and if it only inserts one row of a built-in table, an id for its entry in the feed. For the server, which knows the secret.';
 
 CREATE FUNCTION kith.check_secret(secret text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -231,11 +231,25 @@ COMMENT ON FUNCTION kith.write_change IS 'Adds an entry for an updated or (after
 CREATE TYPE kith.statement AS (query text, actor text, provenance jsonb, is_limited boolean, has_cascades boolean);
 COMMENT ON TYPE kith.statement IS 'A statement that changes several rows: the query that logs them, and who acts.';
 
+CREATE FUNCTION kith.set_styles(styles text[]) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  names constant text[] := '{datestyle,intervalstyle,extra_float_digits,bytea_output,lc_monetary,quote_all_identifiers}';
+  before constant text[] := ARRAY(SELECT current_setting(n.name) FROM unnest(names) WITH ORDINALITY n(name, place) ORDER BY n.place);
+BEGIN
+  IF before <> styles THEN
+    PERFORM set_config(n.name, n.style, true) FROM unnest(names, styles) n(name, style);
+  END IF;
+  RETURN before;
+END $$;
+COMMENT ON FUNCTION kith.set_styles IS 'Sets how values are written, until the transaction ends, and returns how they were: DateStyle, IntervalStyle, extra_float_digits, bytea_output, lc_monetary, quote_all_identifiers.';
+REVOKE ALL ON FUNCTION kith.set_styles FROM PUBLIC;
+
 -- The trigger functions that write changes to the log: record_change() for built-in tables, which writes the feed too, and capture() for the
 -- workspace's own. kith.make_builtin() creates the triggers of built-in tables with arguments: the subject, then templates of five texts, of
 -- which the second and the fourth name columns. The first template that gives a text describes the row. kith_guard.attach() creates the others. The
 -- guards keep the triggers and let no other trigger use these functions, so they trust their arguments. All settings that change how values are
--- written are pinned.
+-- written are pinned: the time zone always, the others by set_styles().
 --
 -- In a built-in table the trigger of a statement's first row writes the changes of all its rows, before any other trigger can write. That of a
 -- statement would run after the triggers of its rows, and what those change would be in the log before it. The transition table has the rows in the
@@ -245,24 +259,32 @@ COMMENT ON TYPE kith.statement IS 'A statement that changes several rows: the qu
 --
 -- PL/pgSQL prepares each expression anew in every transaction, and looks up the rights to each function and operator in it. One with a
 -- subquery costs as much as a statement, and a call with rows as arguments as much as several. So the functions are two copies of one text, and what is
--- rare stands behind a condition: an insert into a table with a plain shape, which is what most requests do, passes few.
+-- rare stands behind a condition: an insert into a table with a plain shape, which is what most requests do, passes few. The settings that only some
+-- types heed are behind one too. If the context has an id for the entry, one row is inserted, and nobody needs to look at the transition table. A forged
+-- context could say so too: rows are then logged one by one.
 DO $do$
 DECLARE
   body constant text := $body$
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
-SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
+SET timezone = 'UTC' AS $$
 #variable_conflict use_variable
 DECLARE
+  pinned constant text[] := '{"ISO, MDY",postgres,1,hex,C,off}';
   relid oid := {relation};
   signed text := current_setting('kith.context', true);
   payload text := substr(signed, 65);
+  entry text := split_part(payload, E'\n', 3);
   shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
   before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
-  verb text := 'created'; via text := 'request'; repr text; entry text; said jsonb;
-  is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
+  verb text := 'created'; via text := 'request'; repr text; said jsonb;
+  styles text[]; is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
+  IF entry <> '' THEN
+    IF TG_OP <> 'INSERT' OR pg_trigger_depth() > 1 THEN
+      entry := '';
+    END IF;
+  END IF;
 {statement}
   IF TG_OP = 'UPDATE' THEN
     IF NEW *= OLD THEN
@@ -285,6 +307,7 @@ BEGIN
     END IF;
     -- The server says in the context that there is a limit. The workspace's SQL may have cleared it.
     is_limited := true;
+    entry := '';
   END IF;
 
   IF TG_OP = 'INSERT' AND is_plain THEN
@@ -293,6 +316,7 @@ BEGIN
   ELSE
     IF NOT is_plain THEN
       SELECT s.key, s.generated, s.exact, s.doubtful INTO key_columns, generated, inexact, doubtful FROM kith.shape s WHERE s.id = shape_id;
+      styles := kith.set_styles(pinned);
     END IF;
     IF TG_OP <> 'DELETE' THEN
       image := to_jsonb(new);
@@ -317,6 +341,9 @@ BEGIN
       IF previous IS NULL THEN
         changes := kith.image_changes(relid, old, new) - coalesce(generated::text[], '{}');
         IF changes IS NULL OR changes = '{}' THEN
+          IF NOT is_plain THEN
+            PERFORM kith.set_styles(styles);
+          END IF;
           RETURN NULL;
         END IF;
         SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
@@ -346,6 +373,7 @@ BEGIN
         exact := CASE TG_OP WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
                  ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
       END IF;
+      PERFORM kith.set_styles(styles);
     END IF;
   END IF;
 
@@ -376,10 +404,13 @@ BEGIN
         EXIT WHEN repr IS NOT NULL;
       END LOOP;
     END IF;
-    entry := kith.new_id('a');
+    IF entry = '' THEN
+      entry := kith.new_id('a');
+    END IF;
     INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
     VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
   ELSE
+    entry := NULL;
     said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
   INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
@@ -398,6 +429,8 @@ $body$;
   statement constant text := $statement$
   IF TG_OP = 'DELETE' THEN
     is_of_several := EXISTS (SELECT FROM kith_old OFFSET 1);
+  ELSIF entry <> '' THEN
+    is_of_several := false;
   ELSE
     is_of_several := EXISTS (SELECT FROM kith_new OFFSET 1);
   END IF;
@@ -417,11 +450,13 @@ $body$;
     ELSE
       starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
     END IF;
+    styles := kith.set_styles(pinned);
     FOR part IN 1 .. cardinality(starts) LOOP
       EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
       GET DIAGNOSTICS touched = ROW_COUNT;
       logged := logged + touched;
     END LOOP;
+    PERFORM kith.set_styles(styles);
     IF logged > 0 AND statement.is_limited THEN
       PERFORM kith.await_judgement();
     END IF;
@@ -541,7 +576,7 @@ COMMENT ON FUNCTION kith.record_dropped_columns IS 'Adds an entry when a column 
 
 -- What PUBLIC may call. All other functions are for the server's own ones, and for the triggers of built-in tables.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text), kith.record_conflict(text, text, text, text, jsonb),
+GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text, text), kith.record_conflict(text, text, text, text, jsonb),
   kith.current_actor() TO PUBLIC;
 
 -- section: admin

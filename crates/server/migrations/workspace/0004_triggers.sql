@@ -241,5 +241,5 @@ COMMENT ON FUNCTION kith.hide_duplicates IS 'Soft-deletes all but the oldest of 
 -- unlink() works on tables of the workspace's own too, see kith.link(). All other trigger functions are for built-in tables: with
 -- EXECUTE on them the workspace could use them for its own.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text), kith.record_conflict(text, text, text, text, jsonb),
+GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text, text), kith.record_conflict(text, text, text, text, jsonb),
   kith.current_actor(), kith.touch(), kith.is_date(text), kith.unlink(), kith.hide_duplicates() TO PUBLIC;

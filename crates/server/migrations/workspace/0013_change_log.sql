@@ -14,18 +14,20 @@ CREATE TABLE kith.shape (
   generated name[] NOT NULL,
   exact name[] NOT NULL,
   doubtful name[] NOT NULL,
+  is_styled boolean NOT NULL,
   actions jsonb,
   only_key text GENERATED ALWAYS AS (CASE WHEN cardinality(key) = 1 THEN key[1]::text END) STORED,
   is_inexact boolean GENERATED ALWAYS AS (exact <> '{}' OR doubtful <> '{}') STORED,
-  is_plain boolean GENERATED ALWAYS AS (generated = '{}' AND exact = '{}' AND doubtful = '{}' AND cardinality(key) = 1) STORED
+  is_plain boolean GENERATED ALWAYS AS (generated = '{}' AND exact = '{}' AND doubtful = '{}' AND NOT is_styled AND cardinality(key) = 1) STORED
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape (relation) WHERE is_current;
 COMMENT ON TABLE kith.shape IS 'What the change log knows of each table: its name, key and columns.';
 COMMENT ON COLUMN kith.shape.columns IS '{name: [number, type, modifier]}, without generated columns.';
 COMMENT ON COLUMN kith.shape.exact IS 'Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.';
 COMMENT ON COLUMN kith.shape.doubtful IS 'Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).';
+COMMENT ON COLUMN kith.shape.is_styled IS 'Whether it has a column of intervals or bytea, which are written as settings of the session say.';
 COMMENT ON COLUMN kith.shape.only_key IS 'The column of the key, if it has one column.';
-COMMENT ON COLUMN kith.shape.is_plain IS 'Whether JSON holds all rows to the letter, no column is generated, and the key has one column.';
+COMMENT ON COLUMN kith.shape.is_plain IS 'Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is generated, and the key has one column.';
 COMMENT ON COLUMN kith.shape.actions IS 'The foreign keys by which a change of another row changes rows here.';
 
 CREATE TABLE kith.change (
@@ -58,7 +60,8 @@ CREATE INDEX change_run_idx ON kith.change (run, seq) WHERE run IS NOT NULL;
 -- Changes that the feed has are found in the feed.
 CREATE INDEX change_row_idx ON kith.change (relation, key, seq) WHERE activity IS NULL;
 CREATE INDEX change_undone_by_idx ON kith.change (undone_by) WHERE undone_by IS NOT NULL;
-CREATE INDEX change_position_idx ON kith.change (position) WHERE position IS NOT NULL;
+-- Of those that are not published too. Each index of this table costs every write.
+CREATE INDEX change_position_idx ON kith.change (position, seq);
 COMMENT ON TABLE kith.change IS 'The change log. Triggers write it; the workspace can neither read nor write it.';
 COMMENT ON COLUMN kith.change.position IS 'The place among the events; null until the change is published.';
 COMMENT ON COLUMN kith.change.key IS 'The value of the primary key, as text; of several columns, a JSON object.';
@@ -145,7 +148,7 @@ BEGIN
     SELECT c.oid AS relation, CASE WHEN c.relnamespace = 'public'::regnamespace THEN c.relname ELSE kith.own_subject(c.oid) END AS name,
            (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
-           x.columns, x.generated, x.exact, x.doubtful,
+           x.columns, x.generated, x.exact, x.doubtful, x.is_styled,
            (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
                      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
                      'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
@@ -157,7 +160,8 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
-                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful,
+                  coalesce(bool_or(kith.base_type(a.atttypid) IN ('interval'::regtype, 'bytea'::regtype)), false) AS is_styled
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
@@ -167,8 +171,8 @@ BEGIN
                           = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful)
                     AND known.actions IS NOT DISTINCT FROM found_shape.actions;
     UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
-    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions)
-    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions);
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, is_styled, actions)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.is_styled, found_shape.actions);
   END LOOP;
 END $$;
 COMMENT ON FUNCTION kith.note_shapes IS 'Writes down the columns of all tables, or of these, that have changed since the last time.';

@@ -12,8 +12,6 @@ REVOKE ALL ON kith.published FROM PUBLIC;
 COMMENT ON TABLE kith.published IS 'How far the changes are published as events.';
 COMMENT ON COLUMN kith.published.position IS 'The position of the last one.';
 
-CREATE INDEX change_unpublished_idx ON kith.change (seq) WHERE position IS NULL;
-
 -- A change of a large row is shown in part: a few rows of 10 MiB would be more than the server takes at once. The text of what is larger than ten million
 -- bytes is not made, because PostgreSQL may not be able to.
 CREATE FUNCTION kith.part_of(image jsonb) RETURNS jsonb
@@ -49,7 +47,7 @@ DECLARE last bigint; numbered bigint; most_at_once CONSTANT integer := 10000;
 BEGIN
   PERFORM kith.check_secret(unpublished.secret);
   SELECT p.position INTO last FROM kith.published p FOR UPDATE;
-  WITH head AS (SELECT c.seq, c.xid FROM kith.change c WHERE c.position IS NULL ORDER BY c.seq LIMIT most_at_once),
+  WITH head AS (SELECT c.seq, c.xid FROM kith.change c WHERE c.position IS NULL ORDER BY c.position, c.seq LIMIT most_at_once),
        old AS (SELECT h.seq, row_number() OVER (ORDER BY h.seq) AS number FROM head h
                 WHERE unpublished.since IS NULL
                    OR h.seq < coalesce((SELECT min(n.seq) FROM head n WHERE NOT pg_visible_in_snapshot(n.xid, unpublished.since::pg_snapshot)), 9223372036854775807))
@@ -61,7 +59,7 @@ BEGIN
   IF numbered = most_at_once THEN
     RETURN QUERY SELECT NULL::bigint, NULL::bigint, NULL, NULL::timestamptz, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::jsonb, NULL::jsonb;
   ELSIF unpublished.since IS NOT NULL THEN
-    RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position IS NULL ORDER BY c.seq LIMIT unpublished.most)) e
+    RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position IS NULL ORDER BY c.position, c.seq LIMIT unpublished.most)) e
                   ORDER BY e.seq;
   END IF;
 END $$;

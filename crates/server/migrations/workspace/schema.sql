@@ -484,13 +484,12 @@ CREATE TABLE kith.change (
   CONSTRAINT change_pkey PRIMARY KEY (seq)
 );
 CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE ((activity IS NOT NULL) AND (request IS NULL));
-CREATE INDEX change_position_idx ON kith.change USING btree ("position") WHERE ("position" IS NOT NULL);
+CREATE INDEX change_position_idx ON kith.change USING btree ("position", seq);
 CREATE INDEX change_request_idx ON kith.change USING btree (request) WHERE (request IS NOT NULL);
 CREATE INDEX change_row_idx ON kith.change USING btree (relation, key, seq) WHERE (activity IS NULL);
 CREATE INDEX change_run_idx ON kith.change USING btree (run, seq) WHERE (run IS NOT NULL);
 CREATE INDEX change_transaction_idx ON kith.change USING btree (xid, relation, key);
 CREATE INDEX change_undone_by_idx ON kith.change USING btree (undone_by) WHERE (undone_by IS NOT NULL);
-CREATE INDEX change_unpublished_idx ON kith.change USING btree (seq) WHERE ("position" IS NULL);
 
 -- What runs did that cannot be undone: DDL, TRUNCATE, writes to tables without a primary key.
 -- Owned by {{system}}.
@@ -583,6 +582,7 @@ CREATE TABLE kith.shape (
   generated name[] NOT NULL,
   exact name[] NOT NULL,  -- Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.
   doubtful name[] NOT NULL,  -- Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).
+  is_styled boolean NOT NULL,  -- Whether it has a column of intervals or bytea, which are written as settings of the session say.
   actions jsonb,  -- The foreign keys by which a change of another row changes rows here.
   only_key text DEFAULT 
 CASE
@@ -590,7 +590,7 @@ CASE
     ELSE NULL::text
 END,  -- The column of the key, if it has one column.
   is_inexact boolean DEFAULT ((exact <> '{}'::name[]) OR (doubtful <> '{}'::name[])),
-  is_plain boolean DEFAULT ((generated = '{}'::name[]) AND (exact = '{}'::name[]) AND (doubtful = '{}'::name[]) AND (cardinality(key) = 1)),  -- Whether JSON holds all rows to the letter, no column is generated, and the key has one column.
+  is_plain boolean DEFAULT ((generated = '{}'::name[]) AND (exact = '{}'::name[]) AND (doubtful = '{}'::name[]) AND (NOT is_styled) AND (cardinality(key) = 1)),  -- Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is generated, and the key has one column.
   CONSTRAINT shape_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape USING btree (relation) WHERE is_current;
@@ -789,15 +789,15 @@ BEGIN
   RETURN base;
 END $function$;
 
--- Says who acts in this transaction, and where the request came from: an actor and a JSON object of one line each, the object may be null. For the server, which knows the secret.
+-- Says who acts in this transaction, and where the request came from: an actor and a JSON object of one line each, the object may be null; and if it only inserts one row of a built-in table, an id for its entry in the feed. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.begin_request(secret text, actor text, provenance text)
+CREATE OR REPLACE FUNCTION kith.begin_request(secret text, actor text, provenance text, entry text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE payload text := actor || E'\n' || coalesce(provenance, '{}');
+DECLARE payload text := concat(actor, E'\n', coalesce(provenance, '{}'), E'\n' || entry);
 BEGIN
   PERFORM set_config('kith.context', kith.context_mac(s.mac_key, payload) || payload, true)
      FROM kith.secret s
@@ -911,24 +911,25 @@ CREATE OR REPLACE FUNCTION kith.capture()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
- SET "DateStyle" TO 'ISO, MDY'
- SET "IntervalStyle" TO 'postgres'
- SET extra_float_digits TO '1'
- SET bytea_output TO 'hex'
- SET lc_monetary TO 'C'
- SET quote_all_identifiers TO 'off'
 AS $function$
 #variable_conflict use_variable
 DECLARE
+  pinned constant text[] := '{"ISO, MDY",postgres,1,hex,C,off}';
   relid oid := coalesce(pg_partition_root(TG_RELID), TG_RELID);
   signed text := current_setting('kith.context', true);
   payload text := substr(signed, 65);
+  entry text := split_part(payload, E'\n', 3);
   shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
   before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
-  verb text := 'created'; via text := 'request'; repr text; entry text; said jsonb;
-  is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
+  verb text := 'created'; via text := 'request'; repr text; said jsonb;
+  styles text[]; is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
+  IF entry <> '' THEN
+    IF TG_OP <> 'INSERT' OR pg_trigger_depth() > 1 THEN
+      entry := '';
+    END IF;
+  END IF;
 
   IF TG_OP = 'UPDATE' THEN
     IF NEW *= OLD THEN
@@ -951,6 +952,7 @@ BEGIN
     END IF;
     -- The server says in the context that there is a limit. The workspace's SQL may have cleared it.
     is_limited := true;
+    entry := '';
   END IF;
 
   IF TG_OP = 'INSERT' AND is_plain THEN
@@ -959,6 +961,7 @@ BEGIN
   ELSE
     IF NOT is_plain THEN
       SELECT s.key, s.generated, s.exact, s.doubtful INTO key_columns, generated, inexact, doubtful FROM kith.shape s WHERE s.id = shape_id;
+      styles := kith.set_styles(pinned);
     END IF;
     IF TG_OP <> 'DELETE' THEN
       image := to_jsonb(new);
@@ -983,6 +986,9 @@ BEGIN
       IF previous IS NULL THEN
         changes := kith.image_changes(relid, old, new) - coalesce(generated::text[], '{}');
         IF changes IS NULL OR changes = '{}' THEN
+          IF NOT is_plain THEN
+            PERFORM kith.set_styles(styles);
+          END IF;
           RETURN NULL;
         END IF;
         SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
@@ -1012,6 +1018,7 @@ BEGIN
         exact := CASE TG_OP WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
                  ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
       END IF;
+      PERFORM kith.set_styles(styles);
     END IF;
   END IF;
 
@@ -1042,10 +1049,13 @@ BEGIN
         EXIT WHEN repr IS NOT NULL;
       END LOOP;
     END IF;
-    entry := kith.new_id('a');
+    IF entry = '' THEN
+      entry := kith.new_id('a');
+    END IF;
     INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
     VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
   ELSE
+    entry := NULL;
     said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
   INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
@@ -2367,7 +2377,7 @@ BEGIN
     SELECT c.oid AS relation, CASE WHEN c.relnamespace = 'public'::regnamespace THEN c.relname ELSE kith.own_subject(c.oid) END AS name,
            (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
-           x.columns, x.generated, x.exact, x.doubtful,
+           x.columns, x.generated, x.exact, x.doubtful, x.is_styled,
            (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
                      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
                      'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
@@ -2379,7 +2389,8 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
-                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful,
+                  coalesce(bool_or(kith.base_type(a.atttypid) IN ('interval'::regtype, 'bytea'::regtype)), false) AS is_styled
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
@@ -2389,8 +2400,8 @@ BEGIN
                           = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful)
                     AND known.actions IS NOT DISTINCT FROM found_shape.actions;
     UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
-    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions)
-    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions);
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, is_styled, actions)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.is_styled, found_shape.actions);
   END LOOP;
 END $function$;
 
@@ -2870,27 +2881,30 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
- SET "DateStyle" TO 'ISO, MDY'
- SET "IntervalStyle" TO 'postgres'
- SET extra_float_digits TO '1'
- SET bytea_output TO 'hex'
- SET lc_monetary TO 'C'
- SET quote_all_identifiers TO 'off'
 AS $function$
 #variable_conflict use_variable
 DECLARE
+  pinned constant text[] := '{"ISO, MDY",postgres,1,hex,C,off}';
   relid oid := TG_RELID;
   signed text := current_setting('kith.context', true);
   payload text := substr(signed, 65);
+  entry text := split_part(payload, E'\n', 3);
   shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
   before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
-  verb text := 'created'; via text := 'request'; repr text; entry text; said jsonb;
-  is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
+  verb text := 'created'; via text := 'request'; repr text; said jsonb;
+  styles text[]; is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
+  IF entry <> '' THEN
+    IF TG_OP <> 'INSERT' OR pg_trigger_depth() > 1 THEN
+      entry := '';
+    END IF;
+  END IF;
 
   IF TG_OP = 'DELETE' THEN
     is_of_several := EXISTS (SELECT FROM kith_old OFFSET 1);
+  ELSIF entry <> '' THEN
+    is_of_several := false;
   ELSE
     is_of_several := EXISTS (SELECT FROM kith_new OFFSET 1);
   END IF;
@@ -2910,11 +2924,13 @@ BEGIN
     ELSE
       starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
     END IF;
+    styles := kith.set_styles(pinned);
     FOR part IN 1 .. cardinality(starts) LOOP
       EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
       GET DIAGNOSTICS touched = ROW_COUNT;
       logged := logged + touched;
     END LOOP;
+    PERFORM kith.set_styles(styles);
     IF logged > 0 AND statement.is_limited THEN
       PERFORM kith.await_judgement();
     END IF;
@@ -2945,6 +2961,7 @@ BEGIN
     END IF;
     -- The server says in the context that there is a limit. The workspace's SQL may have cleared it.
     is_limited := true;
+    entry := '';
   END IF;
 
   IF TG_OP = 'INSERT' AND is_plain THEN
@@ -2953,6 +2970,7 @@ BEGIN
   ELSE
     IF NOT is_plain THEN
       SELECT s.key, s.generated, s.exact, s.doubtful INTO key_columns, generated, inexact, doubtful FROM kith.shape s WHERE s.id = shape_id;
+      styles := kith.set_styles(pinned);
     END IF;
     IF TG_OP <> 'DELETE' THEN
       image := to_jsonb(new);
@@ -2977,6 +2995,9 @@ BEGIN
       IF previous IS NULL THEN
         changes := kith.image_changes(relid, old, new) - coalesce(generated::text[], '{}');
         IF changes IS NULL OR changes = '{}' THEN
+          IF NOT is_plain THEN
+            PERFORM kith.set_styles(styles);
+          END IF;
           RETURN NULL;
         END IF;
         SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
@@ -3006,6 +3027,7 @@ BEGIN
         exact := CASE TG_OP WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
                  ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
       END IF;
+      PERFORM kith.set_styles(styles);
     END IF;
   END IF;
 
@@ -3036,10 +3058,13 @@ BEGIN
         EXIT WHEN repr IS NOT NULL;
       END LOOP;
     END IF;
-    entry := kith.new_id('a');
+    IF entry = '' THEN
+      entry := kith.new_id('a');
+    END IF;
     INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
     VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
   ELSE
+    entry := NULL;
     said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
   INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
@@ -3639,6 +3664,23 @@ CREATE OR REPLACE FUNCTION kith.search_words(parts text[])
 AS $function$
 BEGIN
   RETURN array_to_tsvector(ARRAY(SELECT left(w, 64) FROM string_to_table(kith.search_text(parts), ' ') w WHERE w <> ''));
+END $function$;
+
+-- Sets how values are written, until the transaction ends, and returns how they were: DateStyle, IntervalStyle, extra_float_digits, bytea_output, lc_monetary, quote_all_identifiers.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.set_styles(styles text[])
+ RETURNS text[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  names constant text[] := '{datestyle,intervalstyle,extra_float_digits,bytea_output,lc_monetary,quote_all_identifiers}';
+  before constant text[] := ARRAY(SELECT current_setting(n.name) FROM unnest(names) WITH ORDINALITY n(name, place) ORDER BY n.place);
+BEGIN
+  IF before <> styles THEN
+    PERFORM set_config(n.name, n.style, true) FROM unnest(names, styles) n(name, style);
+  END IF;
+  RETURN before;
 END $function$;
 
 -- The net effect of changes in the words of the API.
@@ -4248,7 +4290,7 @@ DECLARE last bigint; numbered bigint; most_at_once CONSTANT integer := 10000;
 BEGIN
   PERFORM kith.check_secret(unpublished.secret);
   SELECT p.position INTO last FROM kith.published p FOR UPDATE;
-  WITH head AS (SELECT c.seq, c.xid FROM kith.change c WHERE c.position IS NULL ORDER BY c.seq LIMIT most_at_once),
+  WITH head AS (SELECT c.seq, c.xid FROM kith.change c WHERE c.position IS NULL ORDER BY c.position, c.seq LIMIT most_at_once),
        old AS (SELECT h.seq, row_number() OVER (ORDER BY h.seq) AS number FROM head h
                 WHERE unpublished.since IS NULL
                    OR h.seq < coalesce((SELECT min(n.seq) FROM head n WHERE NOT pg_visible_in_snapshot(n.xid, unpublished.since::pg_snapshot)), 9223372036854775807))
@@ -4260,7 +4302,7 @@ BEGIN
   IF numbered = most_at_once THEN
     RETURN QUERY SELECT NULL::bigint, NULL::bigint, NULL, NULL::timestamptz, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::jsonb, NULL::jsonb;
   ELSIF unpublished.since IS NOT NULL THEN
-    RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position IS NULL ORDER BY c.seq LIMIT unpublished.most)) e
+    RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position IS NULL ORDER BY c.position, c.seq LIMIT unpublished.most)) e
                   ORDER BY e.seq;
   END IF;
 END $function$;

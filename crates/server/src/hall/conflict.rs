@@ -58,7 +58,7 @@ pub async fn record(
     let secret = execution.app.store.secret_of(&execution.caller.database);
     let json = Value::Object(attempted(ask, values)).to_string();
     let statement = conflict::record(secret.expose(), table.subject(), constraint, existing_id.clone(), json);
-    let context = [execution.named()];
+    let context = [execution.named(&[])];
     run(execution, &context, statement).await?;
     Ok(existing_id)
 }

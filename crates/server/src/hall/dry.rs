@@ -37,7 +37,7 @@ impl Execution<'_> {
         let secret = self.app.store.secret_of(&self.caller.database);
         let last = sql::log::outcome(secret.expose());
         let all: Vec<Sql> = statements.iter().chain(&last).cloned().collect();
-        let mut results = self.tenant.run_and_roll_back(&[self.named()], &all).await?;
+        let mut results = self.tenant.run_and_roll_back(&[self.named(statements)], &all).await?;
         let outcome =
             results.pop().as_ref().and_then(ChangeSet::read).ok_or_else(no_outcome).map_err(RunError::Fault)?;
         self.told = Some(outcome);
@@ -49,7 +49,7 @@ impl Execution<'_> {
     pub(super) async fn write_and_tell(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
         let [_, last] = sql::log::outcome(self.app.store.secret_of(&self.caller.database).expose());
         let all: Vec<Sql> = statements.iter().cloned().chain([last]).collect();
-        let context = self.context();
+        let context = self.context(statements);
         let mut results = self.tenant.run(&mut self.transaction, &context, &all).await?;
         self.told = results.pop().as_ref().and_then(ChangeSet::read);
         Ok(results)

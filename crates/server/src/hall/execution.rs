@@ -168,7 +168,7 @@ impl<'a> Execution<'a> {
         match &self.transaction {
             Transaction::PerPlan => self.transaction = Transaction::Open(Box::new(self.begin().await?)),
             Transaction::Open(_) => {
-                let named = self.named();
+                let named = self.named(&[]);
                 self.read(&[named]).await.map_err(RunError::into_fault)?;
             }
         }
@@ -201,9 +201,9 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The statements that set the actor and the limits of the transaction.
-    pub(super) fn context(&self) -> Vec<Sql> {
-        let mut context = vec![self.named()];
+    /// The statements that set the actor and the limits of a transaction, of these statements if they are known.
+    pub(super) fn context(&self, statements: &[Sql]) -> Vec<Sql> {
+        let mut context = vec![self.named(statements)];
         let is_dry = self.effect == Effect::DryRun;
         if is_dry || self.max_affected.is_some() {
             let secret = self.app.store.secret_of(&self.caller.database);
@@ -212,8 +212,8 @@ impl<'a> Execution<'a> {
         context
     }
 
-    /// The statement that sets the actor for a transaction.
-    pub(super) fn named(&self) -> Sql {
+    /// The statement that sets the actor for a transaction, of these statements if they are known.
+    pub(super) fn named(&self, statements: &[Sql]) -> Sql {
         let secret = self.app.store.secret_of(&self.caller.database);
         let mut further = Vec::new();
         if self.max_affected.is_some() {
@@ -223,7 +223,8 @@ impl<'a> Execution<'a> {
             further.extend([("run_id", undo.id.as_str().into()), ("undo_of", undo.target.as_str().into())]);
         }
         let provenance = self.caller.provenance.to_json(&further);
-        sql::context::begin_request(secret.expose(), &self.caller.who, &provenance)
+        let entry = matches!(statements, [only] if only.inserts_one).then(|| self.app.clock.id("a"));
+        sql::context::begin_request(secret.expose(), &self.caller.who, &provenance, entry)
     }
 
     /// Runs statements that only read.
@@ -248,13 +249,13 @@ impl<'a> Execution<'a> {
         if self.tells && matches!(self.transaction, Transaction::PerPlan) {
             return Box::pin(self.write_and_tell(statements)).await;
         }
-        let context = self.context();
+        let context = self.context(statements);
         self.tenant.run(&mut self.transaction, &context, statements).await
     }
 
     /// Runs the caller's own SQL.
     pub(super) async fn run_raw(&mut self, raw: &plan::raw::Raw<'_>) -> Result<crm::model::answer::SqlResult, Fault> {
-        let context = self.context();
+        let context = self.context(&[]);
         let (progress, of) = (self.progress, raw.statements.len());
         let done = move |statements| progress.into_iter().for_each(|it| it.done(statements, of));
         self.tenant.run_raw(&mut self.transaction, &context, raw, &done).await
@@ -276,7 +277,7 @@ impl<'a> Execution<'a> {
 
     /// Restores the settings of the session, and names the actor again, before the next operation.
     pub(super) fn restore_session(&mut self) -> Result<(), Fault> {
-        let context = (!plan::reads_only(&self.caller.who)).then(|| self.named());
+        let context = (!plan::reads_only(&self.caller.who)).then(|| self.named(&[]));
         match &mut self.transaction {
             Transaction::PerPlan => Ok(()),
             Transaction::Open(open) => open.restore(context.as_ref()),
@@ -405,7 +406,7 @@ impl<'a> Execution<'a> {
     }
 
     async fn begin(&self) -> Result<OpenTransaction, Fault> {
-        self.tenant.begin(&self.context()).await
+        self.tenant.begin(&self.context(&[])).await
     }
 
     async fn begin_reserved(&self, idempotency: &Idempotency<'_>) -> Result<(OpenTransaction, Reservation), Fault> {

@@ -26,7 +26,10 @@ impl Attempt for OnePlan<'_> {
 }
 
 async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) -> Result<Answer, PlanError> {
-    let plan = plan::plan(ask, catalog).map_err(PlanError::PerhapsStale)?;
+    let mut plan = plan::plan(ask, catalog).map_err(PlanError::PerhapsStale)?;
+    if let Plan::Create(create) = &mut plan {
+        create.give_id(|prefix| execution.app.clock.id(prefix));
+    }
     if let Some(draft) = plan::saved::draft(ask) {
         // On the heap, because it is large and other asks do not need it.
         Box::pin(saved::check_definition(execution, catalog, &draft)).await?;

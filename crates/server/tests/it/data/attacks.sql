@@ -952,6 +952,9 @@ set extra_float_digits = -15; update companies set f = 1.2345678902 where name =
 -- other styles | sql | ok
 set datestyle = 'German'; set intervalstyle = 'iso_8601'; set bytea_output = 'escape'; set quote_all_identifiers = on; update companies set iv = '2 days', dr = '[2026-03-01,2026-04-01)', by = '\x02', mo = '2' where name = 'written';
 -- check: select changes -> 'iv' ->> 'to' = '2 days' and changes -> 'dr' ->> 'to' = '[2026-03-01,2026-04-01)' and changes -> 'by' ->> 'to' = '\x02' from activity where subject_repr = 'written' and changes ? 'iv'
+-- a session's own styles stay, and no value of the feed follows them | sql | ok
+create table spans (id int primary key, iv interval, by bytea); set datestyle = 'German'; set intervalstyle = 'iso_8601'; set bytea_output = 'escape'; insert into spans values (1, '2 days', '\x02'); insert into spans values (2, '2 days', '\x02'), (3, '2 days', '\x02'); update spans set iv = iv where id = 1; update spans set iv = '3 days' where id = 1; insert into companies (name, iv) values ('styled', '1 day'); update companies set iv = '4 days' where name = 'styled'; insert into companies (name, iv) values ('styled', '4 days'), ('styled', '4 days'); delete from companies where name = 'styled'; do $$ begin assert (current_setting('datestyle'), current_setting('intervalstyle'), current_setting('bytea_output')) = ('German, DMY', 'iso_8601', 'escape'); end $$; drop table spans;
+-- check: select array_agg(distinct changes #>> '{iv,from}') = '{1 day,4 days}' from activity where subject_repr = 'styled' and changes ? 'iv'
 -- what no JSON shows | sql | ok
 update companies set f = 0 where name = 'written'; update companies set f = '-0' where name = 'written'; update companies set ar = '[0:1]={1,2}' where name = 'written'; update companies set js = '{"a": 1}' where name = 'written';
 -- check: select count(*) = 9 from activity where subject_repr = 'written'
@@ -1081,7 +1084,7 @@ grant delete on activity to {{viewer}};
 -- own the feed | sql | 42501
 alter table activity owner to current_user;
 -- own the system's functions | sql | 42501
-alter function kith.begin_request(text, text, text) owner to current_user;
+alter function kith.begin_request(text, text, text, text) owner to current_user;
 -- replace begin_request | sql | 42501
 create or replace function kith.begin_request(secret text, actor text, provenance text) returns void language sql as 'select';
 -- no feed while constraints are deferred | sql | ok
