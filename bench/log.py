@@ -3,7 +3,8 @@
 
 For each program it prints the CPU time of Kith and PostgreSQL for a create and for the dry run of one, for each row of a bulk UPDATE by
 SQL, and for each row of the undo of that; the seconds that the undo takes; and the bytes on disk of a change, in the log and in the feed,
-with their indexes. The programs take turns, so that what else the machine does meets all of them alike. One without a log shows no undo.
+with their indexes. The programs take turns, a second each, so that what else the machine does meets all of them alike; a ratio is the median
+of those of the turns. The creates come first, because PostgreSQL tidies up after bulk writes for a while. One without a log shows no undo.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from bench import Kith
 from deliveries import Client
 
 ROWS = 20_000
-CREATES = 2_000
+CREATES = 1_000
+TURNS = 5
 SIZES = """select c.relname as name, pg_total_relation_size(c.oid) as bytes from pg_class c join pg_namespace n on n.oid = c.relnamespace
            where (n.nspname, c.relname) in (('kith', 'change'), ('public', 'activity'))"""
 TABLES = {"change": "bytes of a change, in the log", "activity": "bytes of a change, in the feed"}
@@ -92,23 +94,24 @@ def main():
         time.sleep(20)
         for measured in all_measured:
             measured.creates()
-        for number in range(options.rounds):
+        for _ in range(options.rounds * TURNS):
             for measured in all_measured:
                 measured.cpu_of("create", CREATES, measured.creates)
                 if measured.has_log:
                     measured.cpu_of("dry run of a create", CREATES, lambda: measured.creates({"X-Dry-Run": "true"}))
+        for number in range(options.rounds):
             for measured in all_measured:
                 measured.write_in_bulk(number)
     finally:
         for measured in all_measured:
             measured.stop()
-    first = {name: statistics.median(figures) for name, figures in all_measured[0].figures.items()}
+    first = all_measured[0].figures
     for measured in all_measured:
         print(f"{measured.program}, CPU in microseconds")
         for name, figures in measured.figures.items():
-            median = statistics.median(figures)
-            ratio = f"  {median / first[name]:.3f} of the first" if first.get(name) else ""
-            print(f"  {name:<34}{median:>10,.1f}{ratio}")
+            ratios = [figure / of_first for figure, of_first in zip(figures, first.get(name, ())) if of_first]
+            ratio = f"  {statistics.median(ratios):.3f} of the first" if ratios else ""
+            print(f"  {name:<34}{statistics.median(figures):>10,.1f}{ratio}")
 
 
 if __name__ == "__main__":
