@@ -518,7 +518,7 @@ BEGIN
     above := NULL;
     higher := NULL;
     number := present[change.was];
-    IF change.op = 'I' AND transactions[number] = change.xid THEN
+    IF change.op = 'I' AND (transactions[number] = change.xid OR change.tuple IS NOT NULL) THEN
       number := NULL;
     ELSIF change.tuple IS NOT NULL THEN
       -- A row of an earlier transaction is none that this one has moved.
