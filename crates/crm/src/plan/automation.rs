@@ -445,6 +445,7 @@ mod tests {
             said(json!({"type": "move_deal_stage", "stage": "won2"})),
             "actions[1].stage: no such stage \"won2\"; there are lead, won, due."
         );
+        assert_eq!(check(json!({"type": "move_deal_stage", "stage": "replied"})), Ok(()));
         assert_eq!(
             said(json!({"type": "move_deal_stage", "stage": "lead", "pipeline": "renewals"})),
             "actions[1].stage: no such stage \"lead\"; there are won, due."

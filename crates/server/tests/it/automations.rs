@@ -42,7 +42,6 @@ pub async fn create(agent: &Agent, path: &str, body: Value) -> String {
 #[tokio::test]
 async fn an_automation_is_created_read_changed_and_deleted_in_both_dialects() {
     let (relm, agentcrm) = both().await;
-    relm.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
     for agent in [&relm, &agentcrm] {
         let body = json!({
             "name": "Move to Replied on inbound email", "trigger_event": "activity.created", "enabled": true,
@@ -120,7 +119,6 @@ async fn a_rule_that_could_not_work_is_refused_with_its_path() {
 #[tokio::test]
 async fn an_inbound_email_moves_its_deal() {
     let agent = relm().await;
-    agent.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
     let id = rule(
         &agent,
         "activity.created",
@@ -133,7 +131,12 @@ async fn an_inbound_email_moves_its_deal() {
     let skipped = runs(&agent, &id, 1).await.remove(0);
     assert_eq!((&skipped["status"], &skipped["object"]), (&json!("skipped"), &json!("automation_run")));
     create(&agent, "/v1/activities", json!({"type": "email", "deal_id": deal})).await;
-    let run = runs(&agent, &id, 2).await.remove(0);
+    let too_early = runs(&agent, &id, 2).await.remove(0);
+    assert_eq!(too_early["status"], "error");
+    assert!(too_early["actions"][0]["error"].to_string().contains("replied"), "{too_early}");
+    agent.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
+    create(&agent, "/v1/activities", json!({"type": "email", "deal_id": deal})).await;
+    let run = runs(&agent, &id, 3).await.remove(0);
     assert_eq!(
         (&run["status"], &run["event_type"], &run["depth"]),
         (&json!("success"), &json!("activity.created"), &json!(0))
