@@ -9,12 +9,13 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::attempts::queue;
+use super::fired::subscribe_to;
 use super::{delivery, send_test, subscribe, until};
 use crate::support::{Receiver, relm};
 
@@ -198,4 +199,50 @@ async fn workspaces_that_take_all_places_they_may_leave_some_for_another() {
     // An attempt at a silent one holds its place for 15 seconds.
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     gate.add_permits(10_000);
+}
+
+/// By order, not by time: whatever arrives for the flood is held, and the other event arrives all the same.
+#[tokio::test]
+async fn one_event_arrives_before_the_flood_of_another_workspace_is_delivered() {
+    const ENDPOINTS: usize = 48;
+    const CONTACTS: usize = 20;
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let flooded = Receiver::answering(move |_, _| {
+        let gate = opened.clone();
+        async move {
+            let _open = gate.acquire().await.expect("a gate");
+            200
+        }
+    })
+    .await;
+    let flood = relm().await;
+    let mut webhooks = Vec::new();
+    for _ in 0..ENDPOINTS {
+        webhooks.push(subscribe_to(&flood, &flooded, &["contact.*"]).await);
+    }
+    let contacts: Vec<Value> = (0..CONTACTS).map(|n| json!({"email": format!("{n}@flood.example")})).collect();
+    flood.post("/v1/contacts/batch", json!({"contacts": contacts})).await.status(200);
+    let deliveries = async |webhook: &str| {
+        let listed = flood.get(&format!("/v1/webhooks/{webhook}/deliveries?limit=200")).await.status(200).json();
+        listed["data"].as_array().expect("a list").clone()
+    };
+    // All of it is queued before the other event happens.
+    let start = std::time::Instant::now();
+    while deliveries(webhooks.last().expect("one")).await.len() < CONTACTS {
+        assert!(start.elapsed().as_secs() < 60, "the flood is not queued");
+    }
+    let (agent, receiver) = (relm().await, Receiver::start().await);
+    subscribe_to(&agent, &receiver, &["contact.*"]).await;
+    agent.post("/v1/contacts", json!({"email": "one@b.example"})).await.status(201);
+    receiver.wait(1).await;
+    assert!(flooded.received().len() < ENDPOINTS * CONTACTS, "the flood came first");
+    // Nothing of it had been answered or given up by then.
+    for webhook in &webhooks {
+        for one in deliveries(webhook).await {
+            assert_eq!((&one["status"], &one["duration_ms"]), (&json!("pending"), &Value::Null), "{one}");
+        }
+    }
+    gate.add_permits(1_000_000);
+    flooded.wait(ENDPOINTS * CONTACTS).await;
 }
