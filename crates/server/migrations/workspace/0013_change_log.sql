@@ -449,10 +449,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.refuse_adoption IS 'Refuses commands by which a table with its rows becomes a child of another one, or ceases to be one, if the transaction has a limit.';
 
+-- What is dropped is known before the end of the command only. attach() drops triggers of the log's, which nobody asked for.
 CREATE FUNCTION kith.note_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
+  IF EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    RETURN;
+  END IF;
+  IF TG_EVENT = 'sql_drop' THEN
+    IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
+                WHERE d.object_type = 'trigger' AND d.address_names[3] NOT IN ('!kith_capture', '!kith_capture_all', 'kith_truncate', 'kith_statement', 'kith_row')) THEN
+      PERFORM kith.note_gap(TG_TAG);
+    END IF;
+  ELSIF TG_TAG <> 'DROP TRIGGER' AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
     PERFORM kith.note_gap(TG_TAG);
   END IF;
 END $$;
@@ -810,14 +819,17 @@ CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.
 ALTER EVENT TRIGGER kith_attach ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl();
 ALTER EVENT TRIGGER kith_note_ddl ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_note_drop ON sql_drop WHEN TAG IN ('DROP TRIGGER') EXECUTE FUNCTION kith.note_ddl();
+ALTER EVENT TRIGGER kith_note_drop ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_refuse_rewrite ON table_rewrite EXECUTE FUNCTION kith.refuse_rewrite();
 ALTER EVENT TRIGGER kith_refuse_rewrite ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_refuse_drop ON sql_drop EXECUTE FUNCTION kith.refuse_drop();
 ALTER EVENT TRIGGER kith_refuse_drop ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_note_children ON ddl_command_start EXECUTE FUNCTION kith.note_children();
 ALTER EVENT TRIGGER kith_note_children ENABLE ALWAYS;
-CREATE EVENT TRIGGER kith_refuse_adoption ON ddl_command_end EXECUTE FUNCTION kith.refuse_adoption();
-ALTER EVENT TRIGGER kith_refuse_adoption ENABLE ALWAYS;
+-- Its name comes before kith_attach, which runs commands of its own.
+CREATE EVENT TRIGGER kith_adoption ON ddl_command_end EXECUTE FUNCTION kith.refuse_adoption();
+ALTER EVENT TRIGGER kith_adoption ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_refuse_copy ON ddl_command_start WHEN TAG IN ('CREATE TABLE AS', 'SELECT INTO') EXECUTE FUNCTION kith.refuse_copy();
 ALTER EVENT TRIGGER kith_refuse_copy ENABLE ALWAYS;
 

@@ -19,7 +19,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 /// How often each of the two is killed. In the last round both are.
 const KILLS: usize = 3;
 /// How often a condition is looked at that nothing announces.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a test waits for a condition.
 const PATIENCE: Duration = Duration::from_secs(90);
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kith::store::secrets::SecretKey;
 use pg::conn::Login;
@@ -18,8 +18,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet, block_in_place};
 use tokio::time::timeout;
 
-use crate::crashes::{arrive_in_order, kill_postgres, listed, runs, serve, until};
+use crate::crashes::{LOOK_EVERY, arrive_in_order, kill_postgres, listed, runs, serve, until};
 use crate::support::{Agent, Child, Receiver, StreamReader, TempDir, postmaster};
+
+/// How long a statement may take to come to a lock.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is killed.
 #[derive(Clone, Copy, PartialEq)]
@@ -293,11 +296,23 @@ impl Observers {
         observer.query(&sql, &params).await.expect("a condition").text(0, 0) == Some("true")
     }
 
-    async fn waits(&mut self, database: &str, statement: &str) -> bool {
-        let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND query LIKE $2 AND wait_event_type = 'Lock'
-                                     AND application_name <> 'step')::text";
-        let found = self.control.query(sql, &[Some(database), Some(statement)]).await.expect("the sessions");
-        found.text(0, 0) == Some("true")
+    /// Waits until a statement waits for a lock.
+    async fn wait_for(&mut self, step: &str, database: &str, statement: &str) {
+        let sql =
+            "SELECT concat_ws(' | ', datname, application_name, wait_event, query), datname = $1 AND query LIKE $2
+                   FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name <> 'step'";
+        let start = Instant::now();
+        loop {
+            let waiting = self.control.query(sql, &[Some(database), Some(statement)]).await.expect("the sessions");
+            if (0..waiting.len()).any(|row| waiting.text(row, 1) == Some("t")) {
+                return;
+            }
+            if start.elapsed() > PATIENCE {
+                let waiting: Vec<_> = (0..waiting.len()).filter_map(|row| waiting.text(row, 0)).collect();
+                panic!("{step}: no {statement} waits in {database}, but {waiting:#?}");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 
@@ -437,7 +452,7 @@ impl Scene {
         let (name, before) = (step.name, self.steps * EVENTS);
         match stop {
             Stop::Lock(place, _, statement) => {
-                until(name, async || observers.waits(self.database(*place), statement).await).await;
+                observers.wait_for(name, self.database(*place), statement).await;
             }
             Stop::Shut => {
                 let taken = "EXISTS (SELECT FROM public.webhook_deliveries WHERE taken_by IS NOT NULL)";
@@ -564,7 +579,7 @@ impl Scene {
 
 async fn kill_at_each_step(kill: Kill) {
     let mut scene = Scene::start().await;
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     for step in STEPS {
         println!("{:>6} ms: {}", start.elapsed().as_millis(), step.name);
         scene.run(step, kill).await;
