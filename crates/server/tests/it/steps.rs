@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kith::store::secrets::SecretKey;
-use pg::conn::Login;
+use pg::conn::{Begin, Login, Tx};
+use pg::types::TypeCache;
 use pg::{Conn, Host, Target, Tls};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
@@ -23,6 +24,9 @@ use crate::support::{Agent, Child, Receiver, StreamReader, TempDir, postmaster};
 
 /// How long a statement may take to come to a lock.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whatever was going on goes on before another process could take it over.
+const SHORTER_THAN_A_LEASE: Duration = Duration::from_secs(50);
 
 /// What is killed.
 #[derive(Clone, Copy, PartialEq)]
@@ -271,7 +275,7 @@ impl Doorway {
 
 /// What is held at a stop.
 enum Held {
-    Lock(JoinHandle<Conn>),
+    Lock(JoinHandle<Tx<Box<Conn>>>),
     Doorway,
     Answer(u16),
     Nothing,
@@ -327,6 +331,7 @@ struct Scene {
     doorway: Doorway,
     /// What the receiver answers. Without a status it does not answer.
     answers: watch::Sender<Option<u16>>,
+    webhook: String,
     rule: String,
     /// The events that were listed so far, page by page, and the cursor after them.
     events: Vec<(String, Value)>,
@@ -352,7 +357,7 @@ impl Scene {
         .await;
         let doorway = Doorway::to(&receiver).await;
         let url = format!("http://{}/hook", doorway.address);
-        agent.post("/v1/webhooks", json!({"url": url, "events": ["contact.*"]})).await.status(201);
+        let webhook = agent.post("/v1/webhooks", json!({"url": url, "events": ["contact.*"]})).await.status(201).id();
         let actions = json!([
             {"type": "create_activity", "activity_type": "note"},
             {"type": "set_metadata", "key": "seen", "value": true},
@@ -373,6 +378,7 @@ impl Scene {
             receiver,
             doorway,
             answers,
+            webhook,
             rule,
             events: Vec::new(),
             cursor: None,
@@ -407,14 +413,18 @@ impl Scene {
     }
 
     /// Sets a stop. A lock may have to wait for the lock of the stop before it.
-    async fn set(&mut self, stop: &Stop, observers: &mut Observers) -> Held {
+    async fn set(&mut self, stop: &'static Stop, observers: &mut Observers) -> Held {
         match stop {
             Stop::Lock(place, lock, _) => {
-                let mut session = self.session(*place).await;
-                let (pid, script) = (session.pid(), format!("BEGIN; {lock}"));
+                let session = self.session(*place).await;
+                let pid = session.pid();
                 let locking = tokio::spawn(async move {
-                    let _ = session.script(&script).await;
-                    session
+                    let mut held = Tx::begin(Box::new(session), Begin::ReadWrite(&[])).expect("a transaction");
+                    // A kill may come first.
+                    if held.prepare(lock, &TypeCache::default()).await.is_ok() {
+                        let _ = held.discard().await;
+                    }
+                    held
                 });
                 let waits =
                     format!("EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock')");
@@ -436,8 +446,7 @@ impl Scene {
     async fn release(&mut self, held: Held) {
         match held {
             Held::Lock(locking) => {
-                let mut session = locking.await.expect("a session");
-                session.script("ROLLBACK").await.expect("an end");
+                locking.await.expect("a transaction").rollback().await.expect("its end");
             }
             Held::Doorway => self.doorway.open(),
             Held::Answer(status) => {
@@ -479,17 +488,20 @@ impl Scene {
         agent.sql(&format!("insert into contacts (email) values ('b{number}@step.example')")).await.status(200);
     }
 
-    /// Kills, and starts again.
+    /// Kills Kith, and starts it again.
+    fn start_again(&mut self) {
+        let child = self.child.take().expect("a server");
+        block_in_place(|| child.kill());
+        self.release_all();
+        let child = serve(&self.dir);
+        self.base.send_replace(child.base.clone());
+        self.child = Some(child);
+    }
+
+    /// Kills, and waits until all of it runs again.
     async fn kill(&mut self, kill: Kill) {
         match kill {
-            Kill::Kith => {
-                let child = self.child.take().expect("a server");
-                block_in_place(|| child.kill());
-                self.release_all();
-                let child = serve(&self.dir);
-                self.base.send_replace(child.base.clone());
-                self.child = Some(child);
-            }
+            Kill::Kith => self.start_again(),
             Kill::Postgres => {
                 let killed = postmaster(&self.dir);
                 kill_postgres(&self.dir);
@@ -511,7 +523,7 @@ impl Scene {
         self.answers.send_replace(Some(200));
     }
 
-    async fn run(&mut self, step: &Step, kill: Kill) {
+    async fn run(&mut self, step: &'static Step, kill: Kill) {
         let mut control = self.session(In::Control).await;
         let now = control.query("SELECT now()::text", &[]).await.expect("a time");
         let since = now.text(0, 0).expect("a time").to_owned();
@@ -532,12 +544,17 @@ impl Scene {
         self.kill(kill).await;
         drop(held);
         self.steps += 1;
-        self.check(step).await;
+        let checked = timeout(SHORTER_THAN_A_LEASE, self.check(step)).await;
+        checked.unwrap_or_else(|_| panic!("{}: something waits for the end of a lease", step.name));
         let sent = self.receiver.received().len() - requests;
         assert!(step.sent == Sent::AtLeastOnce || sent == EVENTS, "{}: {sent} requests", step.name);
         // Waiting for it ended with the process, so it was sent again.
         let is_silent = matches!(step.stops, [Stop::Silent(_)]);
         assert!(!is_silent || kill == Kill::Postgres || sent > EVENTS, "{}: {sent} requests", step.name);
+        if kill == Kill::Postgres {
+            // A Kith whose PostgreSQL ends again and again ends too.
+            self.start_again();
+        }
     }
 
     async fn check(&mut self, step: &Step) {
@@ -562,6 +579,12 @@ impl Scene {
         assert_eq!(told, ids(&whole), "{name}: no gap and no repetition in the stream");
         // The receiver.
         arrive_in_order(name, &self.receiver, &whole).await;
+        let deliveries = format!("/v1/webhooks/{}/deliveries?limit=200", self.webhook);
+        until(name, async || {
+            let listed = agent.get(&deliveries).await.status(200).column("status");
+            listed.len() == all && listed.iter().all(|status| status == "delivered")
+        })
+        .await;
         // The automation.
         let mut done = Vec::new();
         until(name, async || {
@@ -571,9 +594,9 @@ impl Scene {
         .await;
         let failed: Vec<&Value> = done.iter().filter(|run| run["status"] != "success").collect();
         assert!(failed.is_empty(), "{name}: {failed:?}");
-        let sql = "select count(*) = count(distinct contact_id) as once, count(*) as number from activities";
-        let acted = agent.sql(sql).await.status(200).data();
-        assert_eq!(acted[0], json!({"once": true, "number": self.steps * RUNS}), "{name}: each acted once");
+        let sql = "select jsonb_build_object('once', count(*) = count(distinct contact_id), 'number', count(*)) as v from activities";
+        let acted = agent.sql(sql).await.status(200).v();
+        assert_eq!(acted, json!({"once": true, "number": self.steps * RUNS}), "{name}: each acted once");
     }
 }
 
