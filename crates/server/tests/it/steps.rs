@@ -5,13 +5,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use kith::store::secrets::SecretKey;
-use pg::conn::{Begin, Login, Tx};
+use pg::Conn;
+use pg::conn::{Begin, Tx};
 use pg::types::TypeCache;
-use pg::{Conn, Host, Target, Tls};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -20,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet, block_in_place};
 use tokio::time::timeout;
 
 use crate::crashes::{LOOK_EVERY, arrive_in_order, kill_postgres, listed, runs, serve, until};
-use crate::support::{Agent, Child, Receiver, StreamReader, TempDir, postmaster};
+use crate::support::{Agent, Child, Receiver, StreamReader, TempDir, postmaster, superuser};
 
 /// How long a statement may take to come to a lock.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -304,7 +302,7 @@ impl Observers {
     async fn wait_for(&mut self, step: &str, database: &str, statement: &str) {
         let sql =
             "SELECT concat_ws(' | ', datname, application_name, wait_event, query), datname = $1 AND query LIKE $2
-                   FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name <> 'step'";
+                   FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name <> 'test'";
         let start = Instant::now();
         loop {
             let waiting = self.control.query(sql, &[Some(database), Some(statement)]).await.expect("the sessions");
@@ -400,16 +398,7 @@ impl Scene {
 
     /// A session of the superuser.
     async fn session(&self, place: In) -> Conn {
-        let lock = fs::read_to_string(self.dir.path.join("pg/postmaster.pid")).expect("a server");
-        let lines: Vec<&str> = lock.lines().collect();
-        let host = Host::Unix(PathBuf::from(lines[4]));
-        let target = Target { host, port: lines[3].parse().expect("a port"), tls: Tls::Off };
-        let key = SecretKey::from_data_dir(&self.dir.path).expect("a key");
-        let password = key.derive("superuser", "postgres");
-        let settings = [("application_name", "step"), ("search_path", "pg_catalog, pg_temp")];
-        let database = self.database(place);
-        let login = Login { user: "postgres", password: password.expose(), database, settings: &settings };
-        Conn::open(&target, &login).await.expect("a session")
+        superuser(&self.dir, self.database(place)).await
     }
 
     /// Sets a stop. A lock may have to wait for the lock of the stop before it.
@@ -545,7 +534,7 @@ impl Scene {
         drop(held);
         self.steps += 1;
         let checked = timeout(SHORTER_THAN_A_LEASE, self.check(step)).await;
-        checked.unwrap_or_else(|_| panic!("{}: something waits for the end of a lease", step.name));
+        checked.unwrap_or_else(|_| panic!("{}: not all has followed before the end of a lease", step.name));
         let sent = self.receiver.received().len() - requests;
         assert!(step.sent == Sent::AtLeastOnce || sent == EVENTS, "{}: {sent} requests", step.name);
         // Waiting for it ended with the process, so it was sent again.
