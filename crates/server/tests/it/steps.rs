@@ -44,7 +44,7 @@ enum In {
 
 /// A point at which the server stops.
 enum Stop {
-    /// This lock is held, and a statement like this waits for it.
+    /// This lock is held, and a statement like this waits for it. What it waits for may be named before the statement.
     Lock(In, &'static str, &'static str),
     /// No connection to the receiver can be opened, and a delivery is taken.
     Shut,
@@ -109,7 +109,7 @@ const STEPS: &[Step] = &[
         &[
             UNREAD,
             UNNUMBERED,
-            Stop::Lock(In::Workspace, "LOCK TABLE kith.change IN ACCESS EXCLUSIVE MODE", "%kith.events(%"),
+            Stop::Lock(In::Workspace, "LOCK TABLE kith.change IN ACCESS EXCLUSIVE MODE", "relation %FROM kith.%"),
         ],
     ),
     Step::at("taken, and not sent", Sent::Once, &[Stop::Shut]),
@@ -301,7 +301,7 @@ impl Observers {
     /// Waits until a statement waits for a lock.
     async fn wait_for(&mut self, step: &str, database: &str, statement: &str) {
         let sql =
-            "SELECT concat_ws(' | ', datname, application_name, wait_event, query), datname = $1 AND query LIKE $2
+            "SELECT concat_ws(' | ', datname, application_name, wait_event, query), datname = $1 AND (query LIKE $2 OR wait_event || ' ' || query LIKE $2)
                    FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name <> 'test'";
         let start = Instant::now();
         loop {
