@@ -556,6 +556,7 @@ CREATE TABLE kith.seal (
   most integer,
   is_dry boolean NOT NULL,
   passed timestamp with time zone,  -- The start of the statement in which SET CONSTRAINTS last ran the trigger that refuses to commit.
+  children text[],  -- Which tables were children of which before the first DDL of a transaction that may change so many rows.
   CONSTRAINT seal_pkey PRIMARY KEY (xid)
 );
 CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT OR UPDATE OF passed ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.is_dry) EXECUTE FUNCTION kith.refuse_dry();
@@ -1306,6 +1307,18 @@ BEGIN
     RAISE EXCEPTION 'only the server can do this' USING ERRCODE = '28000';
   END IF;
 END $function$;
+
+-- Which tables are children of which: the oids of a partition, or of a table that inherits, and of its parent.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.children()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(array_agg(i.inhrelid || ' ' || i.inhparent ORDER BY i.inhrelid, i.inhparent), '{}') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+   WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+$function$;
 
 -- Takes an Idempotency-Key for this transaction, or returns the stored answer. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -2294,6 +2307,20 @@ BEGIN
   RETURN kith.trimmed(regexp_replace(domain, '^(www\.+)+(?=[^.]+\.)', ''));
 END $function$;
 
+-- Notes which tables are children of which, if the transaction has a limit.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_children()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL AND s.children IS NULL) THEN
+    UPDATE kith.seal AS s SET children = kith.children() WHERE s.xid = pg_current_xact_id_if_assigned();
+  END IF;
+END $function$;
+
 -- Notes DDL.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.note_ddl()
@@ -2303,7 +2330,15 @@ CREATE OR REPLACE FUNCTION kith.note_ddl()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
+  IF EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    RETURN;
+  END IF;
+  IF TG_EVENT = 'sql_drop' THEN
+    IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
+                WHERE d.object_type = 'trigger' AND d.address_names[3] NOT IN ('!kith_capture', '!kith_capture_all', 'kith_truncate', 'kith_statement', 'kith_row')) THEN
+      PERFORM kith.note_gap(TG_TAG);
+    END IF;
+  ELSIF TG_TAG <> 'DROP TRIGGER' AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
     PERFORM kith.note_gap(TG_TAG);
   END IF;
 END $function$;
@@ -3141,6 +3176,37 @@ BEGIN
   END IF;
   IF subject IS NOT NULL THEN
     PERFORM kith.write_entry('updated', subject, NULL, 'all rows, by ALTER TABLE', NULL);
+  END IF;
+END $function$;
+
+-- Refuses commands by which a table with its rows becomes a child of another one, or ceases to be one, if the transaction has a limit.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.refuse_adoption()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE known text[]; present text[] := kith.children(); what text;
+BEGIN
+  SELECT s.children INTO known FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL;
+  IF known IS NULL THEN
+    RETURN;
+  END IF;
+  SELECT CASE WHEN x.is_new THEN CASE WHEN c.relispartition THEN 'ATTACH PARTITION' ELSE 'INHERIT' END
+              ELSE CASE WHEN p.relkind = 'p' THEN 'DETACH PARTITION' ELSE 'NO INHERIT' END END INTO what
+    FROM (SELECT n.pair, true AS is_new FROM unnest(present) n(pair) WHERE n.pair <> ALL (known)
+           UNION ALL SELECT k.pair, false FROM unnest(known) k(pair) WHERE k.pair <> ALL (present)) x
+   CROSS JOIN LATERAL (SELECT split_part(x.pair, ' ', 1)::oid AS child, split_part(x.pair, ' ', 2)::oid AS parent) i
+    LEFT JOIN pg_class c ON c.oid = i.child LEFT JOIN pg_class p ON p.oid = i.parent
+   WHERE kith_guard.holds_alone(i.child)
+     AND i.child NOT IN (SELECT d.objid FROM pg_event_trigger_ddl_commands() d WHERE d.classid = 'pg_class'::regclass AND d.command_tag = 'CREATE TABLE')
+   LIMIT 1;
+  IF FOUND THEN
+    PERFORM kith.refuse_uncounted(what || ' is', 'Send it without the limit.');
+  END IF;
+  IF present <> known THEN
+    UPDATE kith.seal AS s SET children = present WHERE s.xid = pg_current_xact_id_if_assigned();
   END IF;
 END $function$;
 
@@ -4913,20 +4979,24 @@ BEGIN
               WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
                 AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
                      OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('!kith_capture', 29, 'kith.capture'::regproc::oid), ('!kith_capture_all', 29, 'kith.capture'::regproc::oid),
-                          ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
+                          ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid),
+                          ('kith_row', 29, 'kith.note_statement'::regproc::oid))
                      OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
     RAISE EXCEPTION 'the triggers that keep the change log cannot be created, changed or disabled' USING ERRCODE = '42501',
       HINT = 'DISABLE TRIGGER takes the name of one of your own triggers; ALL and USER include Kith''s.';
   END IF;
   FOR x IN
     SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
-      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = coalesce(pg_partition_root(c.oid), c.oid) AND i.indisprimary) AS keyed FROM pg_class c
+      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = coalesce(pg_partition_root(c.oid), c.oid) AND i.indisprimary) AS keyed,
+                   NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid) AS inherits FROM pg_class c
              WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
             ('!kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('!kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
             ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
-            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed, 'kith.note_statement')) y(name, timing, is_wanted, f)
+            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.inherits, 'kith.note_statement'),
+            -- A statement that names a parent changes rows of this table too, and only runs triggers of rows here.
+            ('kith_row', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', NOT c.keyed AND c.inherits, 'kith.note_statement')) y(name, timing, is_wanted, f)
       LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0
      WHERE NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = c.oid) AND y.is_wanted <> (t.tgfoid IS NOT DISTINCT FROM y.f::oid)
        AND (y.is_wanted OR t.oid IS NOT NULL)
@@ -5056,7 +5126,7 @@ CREATE OR REPLACE FUNCTION kith_guard.dumped_trigger()
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement|kith_row)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
          || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
 $function$;
 
@@ -5100,6 +5170,18 @@ AS $function$
   SELECT EXISTS (SELECT FROM pg_shdepend d
                   WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
                     AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
+$function$;
+
+-- Whether this session has a lock on a table that excludes all others.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.holds_alone(relation oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM kith_guard.pg_lock_status() l WHERE l.locktype = 'relation' AND l.database = kith_guard.own_database()
+                    AND l.relation = holds_alone.relation AND l.mode = 'AccessExclusiveLock' AND l.granted AND l.pid = pg_backend_pid())
 $function$;
 
 -- Whether a person's role has opened this session: a member's (workspace) or a viewer's (viewer).
@@ -5786,6 +5868,8 @@ AS $function$
   SELECT kith_guard.pg_advisory_xact_lock_int8(7236455903)
 $function$;
 
+CREATE EVENT TRIGGER kith_adoption ON ddl_command_end EXECUTE FUNCTION kith.refuse_adoption(); -- ALWAYS
+
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.attach(); -- ALWAYS
@@ -5796,7 +5880,11 @@ CREATE EVENT TRIGGER kith_dropped_columns ON sql_drop EXECUTE FUNCTION kith.reco
 
 CREATE EVENT TRIGGER kith_give_way_to_dump ON ddl_command_start EXECUTE FUNCTION kith_guard.give_way_to_dump(); -- ALWAYS
 
+CREATE EVENT TRIGGER kith_note_children ON ddl_command_start EXECUTE FUNCTION kith.note_children(); -- ALWAYS
+
 CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl(); -- ALWAYS
+
+CREATE EVENT TRIGGER kith_note_drop ON sql_drop EXECUTE FUNCTION kith.note_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_refuse_copy ON ddl_command_start EXECUTE FUNCTION kith.refuse_copy(); -- ALWAYS
 

@@ -151,7 +151,7 @@ async fn act_in_order(app: &App, taken: &TakenRun, work: &RunWork) -> Result<Opt
     let mut outcomes = Vec::new();
     for (number, action) in work.actions.iter().enumerate() {
         let now = iso_ms(app.clock.unix_ms());
-        if number > 0 && !app.store.control.keep_run(taken, &now, LEASE_SECONDS).await? {
+        if number > 0 && !insist(|| app.store.control.keep_run(taken, &now, LEASE_SECONDS)).await? {
             return Ok(None);
         }
         let kind = action["type"].clone();

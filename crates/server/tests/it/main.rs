@@ -69,6 +69,7 @@ mod sorting;
 mod splitting;
 mod sql;
 mod sql_limits;
+mod steps;
 mod strangers;
 mod support;
 mod tidy;

@@ -15,7 +15,7 @@ mod resend;
 mod stream;
 
 pub use agent::{Agent, stranger_at};
-pub use child::{Child, postmaster};
+pub use child::{Child, postmaster, superuser};
 pub use dir::TempDir;
 pub use home::{
     Home, agent, agent_at, arena, bounded_door, config_of_another, door, door_of, home, house_with_plans,
