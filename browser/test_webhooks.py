@@ -136,6 +136,17 @@ def test_a_webhook_without_events_is_refused_in_words_for_people(ada):
     expect(dialog.get_by_role("alert")).to_have_text("Choose at least one event, or “All events”.")
 
 
+def test_a_delivery_on_a_phone_has_what_the_receiver_answered(ada, receiver):
+    hook = ada.api("POST", "/v1/webhooks", {"url": receiver.url, "events": ["*"]})["data"]["id"]
+    ada.api("POST", "/v1/contacts", {"first_name": "Ingrid"})
+    page = ada.open(viewport={"width": 375, "height": 800})
+    page.goto(f"/webhooks/{hook}")
+    row = page.get_by_role("row").filter(has_text="contact.created")
+    for name in ["delivered", "200"]:
+        expect(row.get_by_text(name, exact=True)).to_be_visible()
+    expect(row.get_by_role("button", name="Replay")).to_be_visible()
+
+
 @pytest.mark.parametrize("width", [1440, 800])
 def test_replay_is_whole_in_its_row(ada, width):
     hook = ada.api("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/hook", "events": ["*"]})["data"]["id"]

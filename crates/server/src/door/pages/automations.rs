@@ -183,6 +183,8 @@ async fn form(visit: &PageVisit<'_>, rule: Option<&Value>) -> Result<Markup, Fau
                 div.field { span.label aria-hidden="true" { "To" } input.input.mono aria-label="To" data-as="to" autocomplete="off" spellcheck="false"; }
                 div.field { span.label aria-hidden="true" { "Subject" } input.input aria-label="Subject" data-as="subject" autocomplete="off"; }
                 div.field { span.label aria-hidden="true" { "Text" } input.input aria-label="Text" data-as="text" data-optional autocomplete="off"; }
+                div.field { span.label aria-hidden="true" { "HTML" } input.input aria-label="HTML" data-as="html" data-optional autocomplete="off"; }
+                div.field { span.label aria-hidden="true" { "From" } input.input.mono aria-label="From" data-as="from" data-optional autocomplete="off" spellcheck="false"; }
             }
             p.soft.small { "A number, true and false are taken as such; put a text like \"100\" in quotes. With in, separate the values by commas." }
             p.btns {

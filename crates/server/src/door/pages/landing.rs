@@ -113,7 +113,7 @@ fn signed() -> Markup {
                      database’s own triggers write the line, so that a script or an SQL statement is in the book like everything else."
                 }
             }
-            dl.rows {
+            dl.rows.hands {
                 @for (hand, who, how) in hands {
                     div { dt { (hand) } dd.btns { b { (who) } span.soft { (how) } } }
                 }

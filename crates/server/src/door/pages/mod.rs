@@ -15,6 +15,7 @@ mod consent;
 mod control;
 mod deals;
 mod export;
+mod filters;
 mod form;
 mod home;
 mod import;
@@ -205,7 +206,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
 /// The page at an address; `None` if there is none.
 async fn made(visit: &PageVisit<'_>, segments: &[&str]) -> Result<Option<Page>, Fault> {
     if visit.place.is_none() {
-        return home::without_workspace(visit).map(Some);
+        return if is_known(visit.head.uri.path()) { home::without_workspace(visit).map(Some) } else { Ok(None) };
     }
     match segments {
         [] => home::home(visit).await.map(Some),

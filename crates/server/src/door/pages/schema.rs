@@ -83,7 +83,7 @@ fn fields_section(visit: &PageVisit<'_>, fields: &[Value]) -> Markup {
                             td.name data-m="title" { (if word(it, "label").is_empty() { word(it, "key") } else { word(it, "label") }) }
                             td.mono { (word(it, "key")) }
                             td.mono.soft data-m="end" { (word(it, "type")) }
-                            td { @for option in it["options"].as_array().map_or(&[][..], Vec::as_slice) { span.chip { (parts::text(option)) } " " } }
+                            td.options { @for option in it["options"].as_array().map_or(&[][..], Vec::as_slice) { span.chip { (parts::text(option)) } " " } }
                             td { @if it["required"] == true { (icon_and("check", "required")) } @else { span.faint { "optional" } } }
                             @if visit.may_write() {
                                 td.acts { button.btn.mini.bare.danger type="button" data-delete-field=(word(it, "id")) data-name=(word(it, "key")) { "Delete" span.sr { " " (word(it, "key")) } } }

@@ -25,6 +25,8 @@ try {
     requestInterceptor: (request) => Object.assign(request, { credentials: "omit" }),
     onComplete: () => {
       place.removeAttribute("aria-busy");
+      // The page has one main part; Swagger UI brings another.
+      $("main", place)?.setAttribute("role", "group");
       $(".operation-filter-input", place)?.setAttribute("aria-label", "Filter by tag");
     },
   });

@@ -62,7 +62,7 @@ on("click", "[data-revoke]", (it) => attempt(async () => {
   it.disabled = true;
   try { await api("DELETE", `keys/${id(it.dataset.revoke)}?${ws}`); } catch (error) { it.disabled = false; throw error; }
   await refresh();
-  toast(`${it.dataset.name} is revoked for good: whatever used it is refused from now on. Make a new key in its place.`);
+  toast(`“${it.dataset.name}” is revoked: whatever uses it is refused from now on.`, { undo: ["POST", `keys/${id(it.dataset.revoke)}/restore?${ws}`] });
 }));
 
 // -- Settings --
