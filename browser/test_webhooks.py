@@ -82,7 +82,7 @@ def test_deliveries_arrive_and_are_replayed(ada, receiver):
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.wait_for_url("**/webhooks")
-    expect(page.get_by_text("Nobody listens yet")).to_be_visible()
+    expect(page.get_by_text("No webhook yet")).to_be_visible()
 
 
 def test_the_pages_are_accessible(ada, receiver):

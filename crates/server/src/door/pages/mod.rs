@@ -274,7 +274,7 @@ fn failed(visit: &PageVisit<'_>, fault: &Fault) -> (StatusCode, Page) {
             }
         } }
     };
-    (status, Page::new("This page did not come", "", body))
+    (status, Page::new("This page could not be shown", "", body))
 }
 
 /// A fault's status, message and hint, for a person. A defect is logged.
@@ -303,7 +303,7 @@ fn is_for_people(hint: &str) -> bool {
 /// A page without a frame, for a failure before the person is known.
 fn apart(request: PageRequest<'_>, fault: &Fault) -> Response {
     let (status, message, _) = said(request.app, request.id, fault);
-    respond(status, account::problem("This page did not come", &message))
+    respond(status, account::problem("This page could not be shown", &message))
 }
 
 /// Leads to the sign-in, and from there back.

@@ -74,7 +74,7 @@ fn fields_section(visit: &PageVisit<'_>, fields: &[Value]) -> Markup {
                 table.grid.plain.stack aria-label="Custom fields" {
                     colgroup { col width="120"; col; col width="180"; col width="90"; col; col width="110"; @if visit.may_write() { col width="100"; } }
                     thead { tr {
-                        th scope="col" { "Of" } th scope="col" { "Name" } th scope="col" { "Key" } th scope="col" { "Type" } th scope="col" { "Options" } th scope="col" { "Must be there" }
+                        th scope="col" { "Object" } th scope="col" { "Name" } th scope="col" { "Key" } th scope="col" { "Type" } th scope="col" { "Options" } th scope="col" { "Required" }
                         @if visit.may_write() { th scope="col" { span.sr { "Delete" } } }
                     } }
                     tbody { @for it in fields {
@@ -195,7 +195,7 @@ fn dialogs() -> Markup {
                 }
                 (parts::field("field-key", "Key", "", input("field-key", "key", true)))
                 (parts::field("field-label", "Label", "", input("field-label", "label", false)))
-                (parts::field("field-options", "Options", "One a line.", html! { textarea.input.area #field-options name="options" rows="4" disabled aria-describedby="field-options-note" {} }))
+                (parts::field("field-options", "Options", "One a line, for the type select.", html! { textarea.input.area #field-options name="options" rows="4" aria-describedby="field-options-note" {} }))
                 label.who { input.tick type="checkbox" name="required"; "Required" }
                 (buttons("Create"))
             }

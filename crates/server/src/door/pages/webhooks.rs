@@ -115,7 +115,7 @@ fn nothing_yet(visit: &PageVisit<'_>) -> Markup {
          -d '{{\"url\": \"https://example.com/hooks/kith\", \"events\": [\"deal.*\"]}}'"
     );
     parts::blank(
-        "Nobody listens yet",
+        "No webhook yet",
         "A webhook sends each change of a record to an address of yours: signed, in order, and again until it arrives. Changes by SQL and psql count too.",
         html! {
             div.code {

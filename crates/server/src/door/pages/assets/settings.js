@@ -139,7 +139,7 @@ on("click", "[data-connect]", (it) => attempt(async () => {
   $("#connection-url").textContent = data.url;
   $("#connection-role").textContent = "postgres:" + data.role;
   $("#connection-result").hidden = false;
-  it.textContent = "Replace it by a new one";
+  it.textContent = "Replace it with a new URL";
 }));
 on("input", "[data-delete-workspace] [name=name]", (it) => {
   const form = it.form;

@@ -35,6 +35,9 @@ const sought = async (form) => {
 };
 /** A value that the API would split at its commas. */
 const whole = (text) => (/^"|,/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+/** A number without the commas between groups of three digits. */
+const plain = (text) => text.replaceAll(/,(?=\d{3}(\D|$))/g, "");
+const isDay = (text) => /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(text + "T00:00:00Z").toJSON()?.startsWith(text);
 /** The moment that a person means: a day or a time of day in their zone. Whatever else it is, the API judges. */
 const moment = (text) => {
   const [, day, time] = /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}(?::\d{2})?))?$/.exec(text) ?? [], at = day && new Date(`${day}T${time ?? "00:00"}`);
@@ -59,9 +62,12 @@ const filterValue = async (form, to) => {
     if (unknown !== undefined) throw new Error(`There is no “${unknown}”. There are ${choices.map(([, label]) => label).join(", ")}.`);
     return all.map((it) => whole(key(it))).join(",");
   }
+  if (kind === "date" && !isDay(text)) throw new Error("This is not a date. A date is written like 2026-12-31.");
+  if (kind === "time" && Number.isNaN(Date.parse(moment(text)))) throw new Error("This is not a time. A time is written like 2026-12-31 or 2026-12-31 09:30.");
+  if (kind === "number" && !Number.isFinite(Number(plain(text)))) throw new Error("This is not a number.");
   // An amount is typed in the main unit; the API counts the smallest one.
   if (kind === "amount") return typedAmount(text, to.searchParams.get("currency"));
-  if (kind === "number") return text.replaceAll(/,(?=\d{3}(\D|$))/g, "");
+  if (kind === "number") return plain(text);
   if (kind === "time") return moment(text);
   return condition.value === "" && kind !== "date" ? whole(text) : text;
 };
@@ -72,7 +78,7 @@ onSubmit("[data-filter]", async (form) => {
   for (const name of ["cursor", "back"]) to.searchParams.delete(name);
   try {
     const asked = await filterValue(form, to);
-    // The page could only say that it did not come; here what was typed can be mended.
+    // A page could only say that it can't be shown. Here what was typed can be changed.
     await api("GET", `${encodeURIComponent($("[data-table-of]").dataset.tableOf)}?limit=1&${encodeURIComponent(parameter)}=${encodeURIComponent(asked)}`);
     to.searchParams.set(parameter, asked);
   } catch (error) {
