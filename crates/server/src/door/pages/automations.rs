@@ -148,14 +148,14 @@ async fn form(visit: &PageVisit<'_>, rule: Option<&Value>) -> Result<Markup, Fau
                     div.field { span.label aria-hidden="true" { "Field" } input.input.mono aria-label="Field" data-as="field" list="event-fields" autocomplete="off" spellcheck="false"; }
                     div.field { span.label aria-hidden="true" { "Operator" } select.pick aria-label="Operator" data-as="op" { (options(&OPS)) } }
                     div.field { span.label aria-hidden="true" { "Value" } input.input aria-label="Value" data-as="value" autocomplete="off" spellcheck="false"; }
-                    button.btn.bare.square type="button" data-remove aria-label="Remove condition" { (icon("x")) }
+                    button.btn.bare.square type="button" data-remove aria-label="Remove" { (icon("x")) }
                 }
             }
             template data-action {
                 div.clause-of data-part {
                     div.field { span.label aria-hidden="true" { "Action" } select.pick aria-label="Action" data-as="type" { option value="" { "Choose what it does" } (options(&ACTION_TYPES)) } }
                     div.of-action {}
-                    button.btn.bare.square type="button" data-remove aria-label="Remove action" { (icon("x")) }
+                    button.btn.bare.square type="button" data-remove aria-label="Remove" { (icon("x")) }
                 }
             }
             template data-of="move_deal_stage" {

@@ -17,7 +17,7 @@ const CONDITIONS: &[(&str, &str, &[&str])] = &[
     ("", "is", &["text", "email", "amount", "number", "bool", "date", "time", "choice", "record"]),
     ("_contains", "contains", &["text", "email", "choice", "record"]),
     ("_starts", "starts with", &["text", "email", "choice", "record"]),
-    ("_has", "contains", &["texts", "records"]),
+    ("_has", "includes", &["texts", "records"]),
     ("_gte", "is at least", &["amount", "number"]),
     ("_lte", "is at most", &["amount", "number"]),
     ("_after", "is after", &["date", "time"]),
