@@ -6,7 +6,7 @@
 pub mod agentcrm;
 pub mod arguments;
 mod changes;
-mod commas;
+pub mod commas;
 pub mod controls;
 pub mod csv;
 mod encoding;

@@ -94,8 +94,8 @@ fn custom_keys() -> Parameter {
     Parameter {
         name: "custom".into(),
         schema: json!({"type": "object", "patternProperties": {"^custom\\..+$": {"type": "string"}}, "additionalProperties": false}),
-        about: "Keys of `custom`, each a parameter of its own: `?custom.plan=pro`. Compared as text; several values \
-                separated by commas."
+        about: "Keys of `custom`, each a parameter of its own: `?custom.plan=pro`; several values separated by commas. A key \
+                that `custom_fields` declares is compared as its type, and takes operators: `?custom.seats_gte=10`."
             .into(),
         style: Style::Open,
     }

@@ -15,6 +15,7 @@ mod consent;
 mod control;
 mod deals;
 mod export;
+mod filters;
 mod form;
 mod home;
 mod import;
@@ -205,7 +206,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
 /// The page at an address; `None` if there is none.
 async fn made(visit: &PageVisit<'_>, segments: &[&str]) -> Result<Option<Page>, Fault> {
     if visit.place.is_none() {
-        return home::without_workspace(visit).map(Some);
+        return if is_known(visit.head.uri.path()) { home::without_workspace(visit).map(Some) } else { Ok(None) };
     }
     match segments {
         [] => home::home(visit).await.map(Some),
@@ -273,7 +274,7 @@ fn failed(visit: &PageVisit<'_>, fault: &Fault) -> (StatusCode, Page) {
             }
         } }
     };
-    (status, Page::new("This page did not come", "", body))
+    (status, Page::new("This page could not be shown", "", body))
 }
 
 /// A fault's status, message and hint, for a person. A defect is logged.
@@ -302,7 +303,7 @@ fn is_for_people(hint: &str) -> bool {
 /// A page without a frame, for a failure before the person is known.
 fn apart(request: PageRequest<'_>, fault: &Fault) -> Response {
     let (status, message, _) = said(request.app, request.id, fault);
-    respond(status, account::problem("This page did not come", &message))
+    respond(status, account::problem("This page could not be shown", &message))
 }
 
 /// Leads to the sign-in, and from there back.
