@@ -74,6 +74,13 @@ pub const KINDS: &[Kind] = &[
         ..CORE
     },
     Kind {
+        name: "merge_records",
+        title: "Merge records",
+        about: "Merges duplicates of one table: the records `from` become part of the record `id`. It keeps its values, takes theirs for its empty fields, and gets all that refers to them. `undo` takes it back.",
+        act: Act::Merge,
+        ..TOOL
+    },
+    Kind {
         name: "upsert_contacts",
         title: "Create or update contacts",
         about: "Creates up to 500 contacts, or updates those with the same `dedup_on` values. Each row succeeds or fails on its own.",
