@@ -238,8 +238,8 @@ async fn amounts_keep_their_currency_and_stages_their_pipeline() {
 async fn tables_of_the_workspaces_own_are_rewritten_too() {
     let agent = agent().await;
     agent
-        .sql("create table tags (id int primary key, name text, parent int references tags on delete cascade, code text unique, size int generated always as (length(name)) stored);
-              create table tagged (contact_id text references contacts on delete cascade, tag int references tags on delete cascade on update cascade, primary key (contact_id, tag) deferrable initially deferred);
+        .sql("create table topics (id int primary key, name text, parent int references topics on delete cascade, code text unique, size int generated always as (length(name)) stored);
+              create table tagged (contact_id text references contacts on delete cascade, tag int references topics on delete cascade on update cascade, primary key (contact_id, tag) deferrable initially deferred);
               create table profiles (contact_id text primary key references contacts, bio text);
               create table scraps (id int primary key, who text references contacts on delete set null);
               alter table contacts add column external_no int unique, add column manager_id text references contacts;
@@ -253,14 +253,14 @@ async fn tables_of_the_workspaces_own_are_rewritten_too() {
     ];
     agent
         .sql(&format!(
-            "insert into tags values (1, 'one', null, 'x'), (2, 'two', 1, null), (3, 'three', 2, 'y');
+            "insert into topics values (1, 'one', null, 'x'), (2, 'two', 1, null), (3, 'three', 2, 'y');
              insert into tagged values ('{a}', 1), ('{b}', 1), ('{b}', 2), ('{c}', 2), ('{c}', 3);
              insert into scraps values (1, '{b}'), (2, null); insert into profiles values ('{b}', 'bio');
              update contacts set manager_id = '{b}' where id in ('{a}', '{c}')"
         ))
         .await
         .status(200);
-    let tables = ["tags", "tagged", "profiles", "scraps", "visits", "contacts"];
+    let tables = ["topics", "tagged", "profiles", "scraps", "visits", "contacts"];
     let before = rows(&agent, &tables).await;
     let merged = merge(&agent, "contacts", &a, json!({"from": [b, c]})).await.status(200);
     assert_eq!(
@@ -291,15 +291,15 @@ async fn tables_of_the_workspaces_own_are_rewritten_too() {
     agent.sql("truncate visits").await.status(200);
 
     // Without deleted_at the others are removed, and what referred to them is not.
-    let before = rows(&agent, &["tags", "tagged"]).await;
-    let merged = merge(&agent, "tags", "3", json!({"from": [2, "1"], "prefer": {"name": 1}})).await.status(200);
+    let before = rows(&agent, &["topics", "tagged"]).await;
+    let merged = merge(&agent, "topics", "3", json!({"from": [2, "1"], "prefer": {"name": 1}})).await.status(200);
     assert_eq!(merged.at("/data"), json!({"id": 3, "name": "one", "parent": null, "code": "y", "size": 3}));
     assert_eq!(one(&agent, "select array_agg(distinct tag) as v from tagged").await, json!([3]));
-    assert_eq!(one(&agent, "select count(*)::int as v from tags").await, json!(1));
+    assert_eq!(one(&agent, "select count(*)::int as v from topics").await, json!(1));
     undo(&agent, &merged).await.status(200);
-    assert_eq!(rows(&agent, &["tags", "tagged"]).await, before);
-    merge(&agent, "tags", "1", json!({"from": ["01"]})).await.fault(400, "invalid_request").says("from[0]");
-    merge(&agent, "tags", "x", json!({"from": [1]})).await.fault(404, "not_found");
+    assert_eq!(rows(&agent, &["topics", "tagged"]).await, before);
+    merge(&agent, "topics", "1", json!({"from": ["01"]})).await.fault(400, "invalid_request").says("from[0]");
+    merge(&agent, "topics", "x", json!({"from": [1]})).await.fault(404, "not_found");
 }
 
 #[tokio::test]

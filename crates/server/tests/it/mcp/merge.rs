@@ -68,7 +68,7 @@ async fn tables_are_named_as_people_name_their_records() {
     }
     // A word that a table of the workspace's own may have leads to the table, unless there is one.
     let refused = fail(&agent, "list_records", json!({"table": "people"})).await;
-    assert!(refused["next"].as_str().is_some_and(|next| next.contains("contacts")), "{refused:?}");
+    assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("contacts")), "{refused:?}");
     agent.sql("create table people (id int primary key)").await.status(200);
     assert_eq!(call(&agent, "list_records", json!({"table": "people"})).await["data"], json!([]));
 }
