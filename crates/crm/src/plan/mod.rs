@@ -16,6 +16,7 @@ pub mod filter;
 pub mod link;
 pub mod list;
 pub mod mailbox;
+pub mod merge;
 pub mod placeholder;
 pub mod raw;
 pub mod record;
@@ -50,6 +51,8 @@ pub enum Plan<'a> {
     Delete(record::Delete<'a>),
     /// Restore a deleted record.
     Restore(record::Restore<'a>),
+    /// Merge records.
+    Merge(merge::Merge<'a>),
     /// Search a table.
     Search(search::Search<'a>),
     /// List the tables.
@@ -101,6 +104,9 @@ pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
             record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
         }
         Single::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
+        Single::Merge { table, id, from, prefer } => {
+            merge::plan(writable(catalog.table(table)?)?, id, from, prefer).map(Plan::Merge)
+        }
         Single::Search { table, words, page } => search::plan(catalog.table(table)?, words, page).map(Plan::Search),
         Single::Tables => Ok(Plan::Tables),
         Single::Schema { table } => {
@@ -180,6 +186,7 @@ impl<'a> Plan<'a> {
             | Plan::Update(_)
             | Plan::Delete(_)
             | Plan::Restore(_)
+            | Plan::Merge(_)
             | Plan::Search(_)
             | Plan::Tables
             | Plan::Schema(_) => false,
@@ -196,6 +203,7 @@ impl<'a> Plan<'a> {
             Plan::Update(update) => update.table,
             Plan::Delete(delete) => delete.table,
             Plan::Restore(restore) => restore.table,
+            Plan::Merge(merge) => merge.table,
             Plan::Search(search) => search.table,
             Plan::Tables | Plan::Schema(_) => return None,
         })
@@ -211,6 +219,7 @@ impl<'a> Plan<'a> {
             Plan::Update(update) => update.answer(results),
             Plan::Delete(delete) => delete.answer(results),
             Plan::Restore(restore) => restore.answer(results),
+            Plan::Merge(merge) => merge.answer(results),
             Plan::Search(search) => search.answer(results),
             Plan::Tables => Ok(Outcome::Answer(Answer::Tables { rows: one(results)? })),
             Plan::Schema(_) => {

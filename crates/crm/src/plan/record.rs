@@ -391,7 +391,7 @@ impl Delete<'_> {
 }
 
 /// A record as the write returned it. Its columns are not compared with the catalog, because the write is done.
-fn bare(table: &Table, row: Rows) -> Record {
+pub(super) fn bare(table: &Table, row: Rows) -> Record {
     let width = row.columns().len();
     Record { entity: table.entity(), row, width, parts: Vec::new(), related: Vec::new() }
 }
@@ -412,6 +412,6 @@ pub(super) fn no_pipeline(pipeline: &PipelineName) -> Fault {
     Fault::NotFound { table: PIPELINES.into(), id: id.to_owned() }
 }
 
-fn not_found(table: &Table, id: &str) -> Fault {
+pub(super) fn not_found(table: &Table, id: &str) -> Fault {
     Fault::NotFound { table: table.name.clone(), id: id.to_owned() }
 }

@@ -71,7 +71,8 @@ fn named(fault: Fault, plan: &Plan<'_>, ask: &Single) -> Fault {
             Single::Find { id, .. }
             | Single::Update { id, .. }
             | Single::Delete { id, .. }
-            | Single::Restore { id, .. },
+            | Single::Restore { id, .. }
+            | Single::Merge { id, .. },
             Some(table),
         ) => Fault::NotFound { table: table.name.clone(), id: id.text().to_owned() },
         (fault, _, _) => fault,

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file per feature, over HTTP against real PostgreSQL.
 
 mod accounts;
+mod assert;
 mod associations;
 mod automation_effects;
 mod automations;
@@ -38,6 +39,8 @@ mod limits_of_requests;
 mod logs;
 mod mail;
 mod mcp;
+mod merge;
+mod merge_random;
 mod modes;
 mod normal_forms;
 mod oidc;

@@ -136,6 +136,8 @@ fn answer(act: Act, row: Value) -> Value {
         Act::List | Act::Stages | Act::Search => wrapped(array(row), "PageMeta"),
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
+        Act::Merge => wrapped(row, "MergeMeta"),
+        Act::Assert => wrapped(row, "AssertMeta"),
         Act::OpenRun | Act::FindRun | Act::FinishRun => wrapped(named("Run"), "Meta"),
         Act::ListRuns => wrapped(array(named("Run")), "PageMeta"),
         Act::RunChanges => wrapped(array(named("Change")), "PageMeta"),
@@ -247,6 +249,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 json!(["created", "updated", "failed"]),
             ),
         ),
+        ("AssertMeta", with_meta(json!({"outcome": shared::outcome()}), json!(["outcome"]))),
+        ("MergeMeta", with_meta(json!({"merged": named("Merged")}), json!(["merged"]))),
         ("Import", shared::import(json!({}))),
         ("BatchItem", shared::batch_item(json!({"type": "object", "required": ["error", "message"], "properties": {
             "error": text("The error's code."), "message": text("The error message."), "hint": text("Advice for the caller."),

@@ -57,7 +57,9 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
                 &json!({"run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": not_undone}),
             );
         }
-        Answer::Record { record: it, .. } | Answer::Email { record: it, .. } => record(out, it),
+        Answer::Record { record: it, .. } | Answer::Written { record: it, .. } | Answer::Email { record: it, .. } => {
+            record(out, it);
+        }
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
         Answer::Batch(it) => batch(out, it, meta),
         Answer::Imported(it) => json::write(out, &import::outcome(it)),
@@ -120,6 +122,10 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
                 out.extend_from_slice(count.to_string().as_bytes());
             }
         }
+        Answer::Written { about: (name, value), .. } => {
+            json::key(out, name);
+            json::write(out, value);
+        }
         Answer::Deleted { note: Some(note), .. } => json::pair(out, "note", note),
         Answer::Sql(result) if result.truncated => {
             json::key(out, "truncated");
@@ -144,7 +150,7 @@ fn size(answer: &Answer) -> usize {
         Answer::Page { rows, .. } | Answer::Sql(SqlResult { rows, .. }) => {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
-        Answer::Record { record, .. } | Answer::Email { record, .. } => {
+        Answer::Record { record, .. } | Answer::Written { record, .. } | Answer::Email { record, .. } => {
             record.row.data_len() + record.row.columns().len() * 16
         }
         Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.data_len() + rows.len() * 64,

@@ -30,6 +30,18 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
     let table = meta.table.unwrap_or(ROW);
     match answer {
         Answer::Record { record: it, .. } | Answer::Email { record: it, .. } => record(&mut out, it, table),
+        Answer::Written { record: it, about: (name, value), .. } => {
+            record(&mut out, it, table);
+            if answer.says(name) {
+                // It is a member of the record.
+                out.pop();
+                let mut value = value.clone();
+                rename_ids(&mut value);
+                json::key(&mut out, name);
+                json::write(&mut out, &value);
+                out.push(b'}');
+            }
+        }
         Answer::Page { entity, table: of, rows, width, next_cursor, .. } => {
             let table = of.as_deref().unwrap_or(table);
             out.reserve(rows.data_len() + rows.len() * rows.columns().len() * 16);

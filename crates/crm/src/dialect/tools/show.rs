@@ -106,7 +106,11 @@ pub fn show(
         _ => {}
     }
     if act.writes() {
-        let rest = std::mem::take(&mut object);
+        let mut rest = std::mem::take(&mut object);
+        if answer.says(OUTCOME) {
+            // The sentence says it too.
+            rest.remove(OUTCOME);
+        }
         match &would_change {
             Some(changes) => add_dry_run(&mut object, &outcome, changes, view, dialect),
             None => drop(object.insert(OUTCOME.into(), outcome.into())),

@@ -98,6 +98,8 @@ fn the_small_set_reaches_every_route() {
         ("", json!({"member_ids": ["c_1"]})),
         ("", json!({"run_id": "r"})),
         ("", json!({"status": "complete"})),
+        ("", json!({"from": ["c_1"]})),
+        ("", json!({"match": ["email"], "data": {"email": "a@b.example"}})),
     ];
     let mut count = 0;
     for dialect in DIALECTS {

@@ -7,6 +7,7 @@ mod dir;
 mod home;
 mod imap;
 mod mailbox;
+mod numbers;
 mod raw;
 mod receiver;
 mod relm;
@@ -23,6 +24,7 @@ pub use home::{
 };
 pub use imap::{Dovecot, PASSWORD, dovecot};
 pub use mailbox::mailbox;
+pub use numbers::Numbers;
 pub use raw::{Answer, Raw, Streams};
 pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};
