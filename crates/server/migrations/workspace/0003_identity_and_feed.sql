@@ -274,7 +274,7 @@ DECLARE
   signed text := current_setting('kith.context', true);
   payload text := substr(signed, 65);
   entry text := split_part(payload, E'\n', 3);
-  shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
+  shape_id integer; only_key text; actions jsonb; is_plain boolean; is_deferrable boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
   before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
   verb text := 'created'; via text := 'request'; repr text; said jsonb;
@@ -315,7 +315,7 @@ BEGIN
     key := image ->> only_key;
   ELSE
     IF NOT is_plain THEN
-      SELECT s.key, s.generated, s.exact, s.doubtful INTO key_columns, generated, inexact, doubtful FROM kith.shape s WHERE s.id = shape_id;
+      SELECT s.key, s.generated, s.exact, s.doubtful, s.is_deferrable INTO key_columns, generated, inexact, doubtful, is_deferrable FROM kith.shape s WHERE s.id = shape_id;
       styles := kith.set_styles(pinned);
     END IF;
     IF TG_OP <> 'DELETE' THEN
@@ -372,6 +372,18 @@ BEGIN
       IF named <> '{}' THEN
         exact := CASE TG_OP WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
                  ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+      END IF;
+      IF is_deferrable THEN
+        exact := coalesce(exact, '{}') || '{"tuple": {}}';
+        IF TG_OP <> 'INSERT' THEN
+          -- Of this transaction or of a savepoint in it: nobody sees a row of another one in progress.
+          IF age(OLD.xmin) <= 0 AND pg_xact_status((pg_current_xact_id()::text::bigint - age(OLD.xmin))::text::xid8) = 'in progress' THEN
+            exact := jsonb_set(exact, '{tuple,from}', to_jsonb(concat(OLD.tableoid, ' ', OLD.ctid)));
+          END IF;
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+          exact := jsonb_set(exact, '{tuple,to}', to_jsonb(concat(NEW.tableoid, ' ', NEW.ctid)));
+        END IF;
       END IF;
       PERFORM kith.set_styles(styles);
     END IF;

@@ -15,10 +15,11 @@ CREATE TABLE kith.shape (
   exact name[] NOT NULL,
   doubtful name[] NOT NULL,
   is_styled boolean NOT NULL,
+  is_deferrable boolean NOT NULL,
   actions jsonb,
   only_key text GENERATED ALWAYS AS (CASE WHEN cardinality(key) = 1 THEN key[1]::text END) STORED,
   is_inexact boolean GENERATED ALWAYS AS (exact <> '{}' OR doubtful <> '{}') STORED,
-  is_plain boolean GENERATED ALWAYS AS (generated = '{}' AND exact = '{}' AND doubtful = '{}' AND NOT is_styled AND cardinality(key) = 1) STORED
+  is_plain boolean GENERATED ALWAYS AS (generated = '{}' AND exact = '{}' AND doubtful = '{}' AND NOT is_styled AND NOT is_deferrable AND cardinality(key) = 1) STORED
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape (relation) WHERE is_current;
 COMMENT ON TABLE kith.shape IS 'What the change log knows of each table: its name, key and columns.';
@@ -26,8 +27,9 @@ COMMENT ON COLUMN kith.shape.columns IS '{name: [number, type, modifier]}, witho
 COMMENT ON COLUMN kith.shape.exact IS 'Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.';
 COMMENT ON COLUMN kith.shape.doubtful IS 'Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).';
 COMMENT ON COLUMN kith.shape.is_styled IS 'Whether it has a column of intervals or bytea, which are written as settings of the session say.';
+COMMENT ON COLUMN kith.shape.is_deferrable IS 'Whether its key is deferrable, so that several rows can have the same key for a moment.';
 COMMENT ON COLUMN kith.shape.only_key IS 'The column of the key, if it has one column.';
-COMMENT ON COLUMN kith.shape.is_plain IS 'Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is generated, and the key has one column.';
+COMMENT ON COLUMN kith.shape.is_plain IS 'Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is generated, and the key has one column and is not deferrable.';
 COMMENT ON COLUMN kith.shape.actions IS 'The foreign keys by which a change of another row changes rows here.';
 
 CREATE TABLE kith.change (
@@ -70,7 +72,7 @@ COMMENT ON COLUMN kith.change.op IS 'I, U or D.';
 COMMENT ON COLUMN kith.change.image IS 'The whole row after the change; the row before it, if it was deleted for good.';
 COMMENT ON COLUMN kith.change.previous IS 'The previous values of the columns that an update changed, updated_at excepted.';
 COMMENT ON COLUMN kith.change.said IS 'The agent and the reason of a request, where no entry of the feed has them.';
-COMMENT ON COLUMN kith.change.exact IS 'Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}.';
+COMMENT ON COLUMN kith.change.exact IS 'Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}. If the key of the table is deferrable, tuple says which row it is: {from: its place before, unless it is of an earlier transaction, to: its place after}.';
 
 CREATE TABLE kith.run (
   id text PRIMARY KEY DEFAULT kith.new_id('run'),
@@ -150,7 +152,7 @@ BEGIN
     SELECT c.oid AS relation, CASE WHEN c.relnamespace = 'public'::regnamespace THEN c.relname ELSE kith.own_subject(c.oid) END AS name,
            (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
-           x.columns, x.generated, x.exact, x.doubtful, x.is_styled,
+           x.columns, x.generated, x.exact, x.doubtful, x.is_styled, NOT i.indimmediate AS is_deferrable,
            (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
                      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
                      'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
@@ -169,12 +171,12 @@ BEGIN
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
     SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
-    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful)
-                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful)
+    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.is_deferrable)
+                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.is_deferrable)
                     AND known.actions IS NOT DISTINCT FROM found_shape.actions;
     UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
-    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, is_styled, actions)
-    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.is_styled, found_shape.actions);
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, is_styled, is_deferrable, actions)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.is_styled, found_shape.is_deferrable, found_shape.actions);
   END LOOP;
 END $$;
 COMMENT ON FUNCTION kith.note_shapes IS 'Writes down the columns of all tables, or of these, that have changed since the last time.';
@@ -552,18 +554,71 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.lift_seal IS 'Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.';
 
--- A row whose key changed is the same row.
-CREATE FUNCTION kith.first_key(changes kith.change[], relation oid, key text, seq bigint) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  WITH RECURSIVE chain AS (
-    SELECT first_key.key COLLATE "C" AS key, first_key.seq AS seq
-    UNION ALL
-    SELECT e.was, e.seq FROM chain JOIN LATERAL (
-      SELECT x.was, x.seq FROM unnest(changes) x WHERE x.relation = first_key.relation AND x.key = chain.key AND x.was IS NOT NULL AND x.seq < chain.seq
-       ORDER BY x.seq DESC LIMIT 1) e ON true)
-  SELECT c.key FROM chain c ORDER BY c.seq LIMIT 1
-$$;
-COMMENT ON FUNCTION kith.first_key IS 'The key that the row of a change had before these changes.';
+-- A row whose key changed is the same row, and another row may have its old key. Each change belongs to the row that has the key at that moment. If
+-- the key is deferrable, several rows may have it, and the change says which one it is.
+CREATE FUNCTION kith.rows_of(changes kith.change[]) RETURNS TABLE (seq bigint, first bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  change record; number integer; above integer; higher integer; rows integer := 0;
+  -- By key: the last row that came to it, and the last one that was deleted.
+  present integer[]; deleted integer[];
+  -- By row: its first change, the row that came to the same key before it, its last transaction, its last place.
+  firsts bigint[]; below integer[]; transactions xid8[]; places text[];
+BEGIN
+  FOR change IN
+    WITH keyed AS (SELECT c.seq, c.xid, c.op, c.relation, c.key, coalesce(c.was, c.key) AS was, c.exact -> 'tuple' AS tuple FROM unnest(changes) c),
+         numbered AS (SELECT k.relation, k.key, row_number() OVER ()::integer AS n FROM (SELECT k.relation, k.key FROM keyed k UNION SELECT k.relation, k.was FROM keyed k) k)
+    SELECT k.seq, k.xid, k.op, k.tuple, n.n AS key, w.n AS was
+      FROM keyed k JOIN numbered n ON (n.relation, n.key) = (k.relation, k.key) JOIN numbered w ON (w.relation, w.key) = (k.relation, k.was) ORDER BY k.seq
+  LOOP
+    above := NULL;
+    higher := NULL;
+    number := present[change.was];
+    IF change.op = 'I' AND transactions[number] = change.xid THEN
+      number := NULL;
+    ELSIF change.tuple IS NOT NULL THEN
+      -- A row of an earlier transaction is none that this one has moved.
+      WHILE number IS NOT NULL LOOP
+        EXIT WHEN CASE WHEN transactions[number] <> change.xid THEN NOT change.tuple ? 'from' ELSE places[number] = change.tuple ->> 'from' END;
+        higher := above;
+        above := number;
+        number := below[number];
+      END LOOP;
+      IF number IS NULL AND change.tuple ? 'from' THEN
+        -- A write that changes nothing has moved the row. It is the one that has had the key longest: the statement has not come to it yet.
+        number := above;
+        above := higher;
+      END IF;
+    END IF;
+    IF number IS NOT NULL THEN
+      IF above IS NULL THEN
+        present[change.was] := below[number];
+      ELSE
+        below[above] := below[number];
+      END IF;
+    ELSIF deleted[change.was] IS NOT NULL AND present[change.was] IS NULL THEN
+      number := deleted[change.was];
+      deleted[change.was] := NULL;
+    ELSE
+      rows := rows + 1;
+      number := rows;
+      firsts[number] := change.seq;
+    END IF;
+    transactions[number] := change.xid;
+    places[number] := change.tuple ->> 'to';
+    IF change.op = 'D' THEN
+      deleted[change.key] := number;
+      below[number] := NULL;
+    ELSE
+      below[number] := present[change.key];
+      present[change.key] := number;
+    END IF;
+    seq := change.seq;
+    first := firsts[number];
+    RETURN NEXT;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.rows_of IS 'The row that each change belongs to, named by its first change.';
 
 -- The net effect of changes: one row for each row that is different from what it was. A row counts by its state before and after.
 CREATE FUNCTION kith.net(changes kith.change[]) RETURNS TABLE (
@@ -582,8 +637,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                  CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after
             FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members
                     FROM unnest(changes) c
-                   GROUP BY c.relation, CASE WHEN (SELECT bool_or(e.was IS NOT NULL) FROM unnest(changes) e)
-                                             THEN kith.first_key(changes, c.relation, coalesce(c.was, c.key), c.seq) ELSE c.key END) x) y
+                    LEFT JOIN kith.rows_of(ARRAY(SELECT e FROM unnest(changes) e
+                                                  WHERE e.relation IN (SELECT m.relation FROM unnest(changes) m WHERE m.was IS NOT NULL OR m.exact ? 'tuple'))) r ON r.seq = c.seq
+                   GROUP BY c.relation, r.first, CASE WHEN r.first IS NULL THEN c.key END) x) y
    WHERE (y.before IS NULL) <> (y.after IS NULL)
       OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
       OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
@@ -713,7 +769,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.children, kith.note_children, kith.refuse_adoption, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.children, kith.note_children, kith.refuse_adoption, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome, kith.rows_of FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
 GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 

@@ -80,6 +80,7 @@ mod together;
 mod undo;
 mod undo_bounds;
 mod undo_effects;
+mod undo_keys;
 mod undo_order;
 mod undo_random;
 mod undo_together;

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, Numbers, Reply, both};
 
-const TABLES: [&str; 7] = ["nodes", "leaves", "contacts", "companies", "deals", "pipeline_stages", "associations"];
+const TABLES: [&str; 9] =
+    ["nodes", "leaves", "places", "slots", "contacts", "companies", "deals", "pipeline_stages", "associations"];
 
 /// A write: method, path, body.
 type Write = (Method, String, Value);
@@ -16,10 +17,10 @@ fn sql(text: impl Into<String>) -> Write {
 
 /// One write. `new` is a number that no other write has.
 fn write(numbers: &mut Numbers, contacts: &[String], new: u64) -> Write {
-    let (a, b) = (numbers.below(20) + 1, numbers.below(60) + 1);
+    let (a, b, c) = (numbers.below(20) + 1, numbers.below(60) + 1, numbers.below(20) + 1);
     let contact = &contacts[numbers.below(contacts.len() as u64) as usize];
     let path = format!("/v1/contacts/{contact}");
-    match numbers.below(16) {
+    match numbers.below(20) {
         0 => sql(format!("delete from nodes where id = {a}")),
         1 => sql(format!("update nodes set label = label || '!', parent = null where id % 3 = {}", a % 3)),
         2 => sql(format!(
@@ -41,6 +42,17 @@ fn write(numbers: &mut Numbers, contacts: &[String], new: u64) -> Write {
         12 => (Method::DELETE, path, Value::Null),
         13 => (Method::POST, "/v1/nodes".into(), json!({"id": new, "code": format!("r{new}"), "label": "by REST"})),
         14 => sql(format!("delete from contacts where id = '{contact}'")),
+        15 => sql("update places set id = id + 1; update places set label = label"),
+        16 => sql(format!(
+            "update places set id = 13 - id, label = case id when {} then label || '!' else label end",
+            a % 12
+        )),
+        17 => sql(format!(
+            "update slots set id = 900 where id = {a}; update slots set id = {a} where id = {c}; update slots set id = {c} where id = 900"
+        )),
+        18 => {
+            sql(format!("delete from slots where id = {a}; update slots set id = {a}, label = 'moved' where id = {c}"))
+        }
         _ => {
             let operations = json!([
                 {"method": "POST", "path": "/v1/companies", "body": {"name": format!("C{new}")}, "ref": "c"},
@@ -74,6 +86,10 @@ async fn runs_undone_in_reverse(seed: u64) {
     agent
         .sql("create table nodes (id int primary key, code text unique, parent int references nodes on delete set null, label text not null default 'l', deleted_at timestamptz);
               create table leaves (id int primary key, node int not null references nodes on delete cascade on update cascade, tags text[], extra jsonb, size float8);
+              create table places (id int primary key deferrable initially deferred, label text);
+              create table slots (id int primary key, label text not null unique);
+              insert into places select g, case when g % 2 = 0 then 'p' else 'p' || g end from generate_series(1, 12) g;
+              insert into slots select g, 's' || g from generate_series(1, 20) g;
               insert into nodes select g, 'c' || g, nullif(g / 2, 0), 'l' || g from generate_series(1, 20) g;
               insert into leaves select g, 1 + g % 20, array['t' || g], case when g % 3 = 0 then 'null' else to_jsonb(g) end, g / 7.0 from generate_series(1, 60) g")
         .await
