@@ -117,7 +117,10 @@ pub enum Single {
         page: PageAsk,
     },
     /// Lists the workspace's tables.
-    Tables,
+    Tables {
+        /// The page; `None` for all of them.
+        page: Option<PageAsk>,
+    },
     /// Describes the workspace's tables in full, for writing joins.
     Schema {
         /// The only table to describe; `None` for all of them.
@@ -388,7 +391,7 @@ impl Single {
             | Single::Restore { table, .. }
             | Single::Search { table, .. } => Some(table),
             Single::CreateStage { .. } | Single::Stages { .. } => Some(STAGES),
-            Single::Tables | Single::Schema { .. } => None,
+            Single::Tables { .. } | Single::Schema { .. } => None,
         }
     }
 
@@ -399,7 +402,7 @@ impl Single {
             | Single::Stages { .. }
             | Single::Find { .. }
             | Single::Search { .. }
-            | Single::Tables
+            | Single::Tables { .. }
             | Single::Schema { .. } => false,
             Single::Create { .. }
             | Single::CreateStage { .. }
