@@ -37,7 +37,12 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
     Ok(match said.operation.clone() {
         Operation::Sql => sql(said)?.into(),
         Operation::Operations => operations::read(said)?,
-        Operation::Tables => said.only_options(&[]).map(|()| Single::Tables)?.into(),
+        Operation::Tables => {
+            const OPTIONS: [&str; 2] = ["limit", "cursor"];
+            said.only_options(&OPTIONS)?;
+            let is_paged = OPTIONS.iter().any(|name| said.option(name).is_some());
+            Single::Tables { page: is_paged.then(|| page(said)).transpose()? }.into()
+        }
         Operation::Schema => {
             said.only_options(&["table"])?;
             Single::Schema { table: said.option("table").map(str::to_owned) }.into()

@@ -82,8 +82,12 @@ pub enum Answer {
     },
     /// The workspace's tables.
     Tables {
-        /// The tables, one a row, with the column `name`.
+        /// The tables, one a row, with the columns `name` and `kind`.
         rows: Rows,
+        /// The cursor of the next page; `None` if this is the last one.
+        next_cursor: Option<String>,
+        /// The most tables that the answer could have.
+        limit: usize,
     },
     /// One JSON object, as text.
     Object {

@@ -170,7 +170,7 @@ fn own_statements(plan: &Plan<'_>) -> Vec<Sql> {
         Plan::Restore(restore) => vec![write::restore(restore)],
         Plan::Merge(merge) => merge::merge(merge),
         Plan::Search(search) => vec![search::search(search)],
-        Plan::Tables => vec![describe::tables()],
+        Plan::Tables(_) => vec![describe::tables()],
         Plan::Schema(table) => vec![describe::schema(table.map(|table| table.name.as_str()))],
     }
 }

@@ -32,7 +32,7 @@ pub fn unchanged(plan: &Plan<'_>) -> Option<Sql> {
         Plan::List(_) | Plan::Find(_) | Plan::Delete(_) | Plan::Restore(_) => {
             (table.entity().is_none() && table.writable).then(|| statement(table, false))
         }
-        Plan::Link(_) | Plan::Search(_) | Plan::Tables | Plan::Schema(_) => None,
+        Plan::Link(_) | Plan::Search(_) | Plan::Tables(_) | Plan::Schema(_) => None,
     }
 }
 

@@ -182,6 +182,8 @@ fn answers_of_other_kinds() {
                         &["name", "kind"],
                         &[&[json!("deals"), json!("builtin")], &[json!("notes"), json!("custom")]],
                     ),
+                    next_cursor: Some("CURSOR".into()),
+                    limit: 2,
                 },
             ),
             ("an object", None, Answer::Object { text: r#"{"tables":[]}"#.into(), created: false }),

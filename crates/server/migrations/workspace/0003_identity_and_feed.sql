@@ -364,9 +364,9 @@ BEGIN
         was := before ->> only_key;
       END IF;
     ELSE
-      key := kith.key_of(image, key_columns);
+      key := kith.key_of(image, key_columns, doubtful);
       IF previous ?| key_columns::text[] THEN
-        was := kith.key_of(before, key_columns);
+        was := kith.key_of(before, key_columns, doubtful);
       END IF;
       named := inexact || ARRAY(SELECT d.name FROM unnest(doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
       IF named <> '{}' THEN

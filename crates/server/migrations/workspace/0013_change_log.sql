@@ -164,7 +164,7 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
-                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful,
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull AND a.attnum <> ALL (i.indkey::smallint[]))), '{}') AS doubtful,
                   coalesce(bool_or(kith.base_type(a.atttypid) IN ('interval'::regtype, 'bytea'::regtype)), false) AS is_styled
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
@@ -192,9 +192,10 @@ COMMENT ON FUNCTION kith.base_type IS 'The type that a domain is of; any other t
 
 -- Changes.
 
-CREATE FUNCTION kith.key_of(image jsonb, key name[]) RETURNS text
+-- A key of jsonb is its JSON: null and "null" are two keys.
+CREATE FUNCTION kith.key_of(image jsonb, key name[], doubtful name[]) RETURNS text
 LANGUAGE sql IMMUTABLE
-RETURN CASE WHEN cardinality(key) = 1 THEN image ->> key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text)::text FROM unnest(key) k(name)) END;
+RETURN CASE WHEN key <@ doubtful AND cardinality(key) = 1 THEN (image -> key[1]::text)::text WHEN cardinality(key) = 1 THEN image ->> key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text)::text FROM unnest(key) k(name)) END;
 COMMENT ON FUNCTION kith.key_of IS 'The key of a row as text.';
 
 CREATE FUNCTION kith.exact_texts_query(columns name[], "row" text) RETURNS text
@@ -229,7 +230,7 @@ BEGIN
     -- Most foreign keys refer to the primary key, which the index finds.
     PERFORM FROM kith.change c JOIN kith.shape s ON s.id = c.shape
       WHERE c.xid = pg_current_xact_id() AND c.relation = (action ->> 'parent')::oid
-        AND (cardinality(target) > 1 OR s.key <> target::name[] OR coalesce(c.was, c.key) = old_values[1])
+        AND (cardinality(target) > 1 OR s.key <> target::name[] OR s.key <@ s.doubtful OR coalesce(c.was, c.key) = old_values[1])
         AND (c.op = 'D' AND action ->> 'on_delete' IN ('c', 'n', 'd') OR c.op = 'U' AND action ->> 'on_update' IN ('c', 'n', 'd') AND c.previous ?| target)
         AND ARRAY(SELECT (c.image || coalesce(c.previous, '{}')) ->> t.name FROM unnest(target) WITH ORDINALITY t(name, place) ORDER BY t.place) = old_values
       LIMIT 1;
@@ -299,7 +300,7 @@ BEGIN
   -- No column has this name.
   number := 'kith:' || gen_random_uuid();
   own := number || shape.generated::text[];
-  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
+  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L, %L)', shape.key, shape.doubtful) END;
   -- {row} is the expression for a row.
   texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
     SELECT string_agg(format(' || CASE WHEN i.image -> %1$L IN (''null'', ''0'')' || CASE op WHEN 'UPDATE' THEN ' OR i.before -> %1$L IN (''null'', ''0'')' ELSE '' END || ' THEN %2$s ELSE ''{}'' END',
@@ -368,7 +369,7 @@ BEGIN
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(note_entry.relation), note_entry.relation) AND s.is_current;
   IF FOUND THEN
     UPDATE kith.change AS c SET activity = note_entry.entry
-     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key) AND x.activity IS NULL
+     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key, shape.doubtful) AND x.activity IS NULL
                      ORDER BY x.seq DESC LIMIT 1);
   END IF;
 END $$;

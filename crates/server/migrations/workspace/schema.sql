@@ -830,7 +830,7 @@ BEGIN
   -- No column has this name.
   number := 'kith:' || gen_random_uuid();
   own := number || shape.generated::text[];
-  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
+  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L, %L)', shape.key, shape.doubtful) END;
   -- {row} is the expression for a row.
   texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
     SELECT string_agg(format(' || CASE WHEN i.image -> %1$L IN (''null'', ''0'')' || CASE op WHEN 'UPDATE' THEN ' OR i.before -> %1$L IN (''null'', ''0'')' ELSE '' END || ' THEN %2$s ELSE ''{}'' END',
@@ -1010,9 +1010,9 @@ BEGIN
         was := before ->> only_key;
       END IF;
     ELSE
-      key := kith.key_of(image, key_columns);
+      key := kith.key_of(image, key_columns, doubtful);
       IF previous ?| key_columns::text[] THEN
-        was := kith.key_of(before, key_columns);
+        was := kith.key_of(before, key_columns, doubtful);
       END IF;
       named := inexact || ARRAY(SELECT d.name FROM unnest(doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
       IF named <> '{}' THEN
@@ -1829,7 +1829,7 @@ BEGIN
     -- Most foreign keys refer to the primary key, which the index finds.
     PERFORM FROM kith.change c JOIN kith.shape s ON s.id = c.shape
       WHERE c.xid = pg_current_xact_id() AND c.relation = (action ->> 'parent')::oid
-        AND (cardinality(target) > 1 OR s.key <> target::name[] OR coalesce(c.was, c.key) = old_values[1])
+        AND (cardinality(target) > 1 OR s.key <> target::name[] OR s.key <@ s.doubtful OR coalesce(c.was, c.key) = old_values[1])
         AND (c.op = 'D' AND action ->> 'on_delete' IN ('c', 'n', 'd') OR c.op = 'U' AND action ->> 'on_update' IN ('c', 'n', 'd') AND c.previous ?| target)
         AND ARRAY(SELECT (c.image || coalesce(c.previous, '{}')) ->> t.name FROM unnest(target) WITH ORDINALITY t(name, place) ORDER BY t.place) = old_values
       LIMIT 1;
@@ -1851,7 +1851,7 @@ CREATE OR REPLACE FUNCTION kith.is_date(value text)
 AS $function$
 BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
-              WHEN value ~* '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
+              WHEN value ~* '^\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
               ELSE false END;
 END $function$;
 
@@ -1970,11 +1970,11 @@ RETURN (SELECT jsonb_object_agg(k.key, COALESCE((key_after.back -> k.key), k.val
 
 -- The key of a row as text.
 -- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.key_of(image jsonb, key name[])
+CREATE OR REPLACE FUNCTION kith.key_of(image jsonb, key name[], doubtful name[])
  RETURNS text
  LANGUAGE sql
  IMMUTABLE
-RETURN CASE WHEN (cardinality(key) = 1) THEN (image ->> ((key)[1])::text) ELSE (SELECT (jsonb_object_agg(k.name, (key_of.image -> (k.name)::text)))::text AS jsonb_object_agg FROM unnest(key_of.key) k(name)) END;
+RETURN CASE WHEN ((key <@ doubtful) AND (cardinality(key) = 1)) THEN ((image -> ((key)[1])::text))::text WHEN (cardinality(key) = 1) THEN (image ->> ((key)[1])::text) ELSE (SELECT (jsonb_object_agg(k.name, (key_of.image -> (k.name)::text)))::text AS jsonb_object_agg FROM unnest(key_of.key) k(name)) END;
 
 -- The last change of this transaction. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -2355,7 +2355,7 @@ BEGIN
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(note_entry.relation), note_entry.relation) AND s.is_current;
   IF FOUND THEN
     UPDATE kith.change AS c SET activity = note_entry.entry
-     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key) AND x.activity IS NULL
+     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key, shape.doubtful) AND x.activity IS NULL
                      ORDER BY x.seq DESC LIMIT 1);
   END IF;
 END $function$;
@@ -2424,7 +2424,7 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
-                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful,
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull AND a.attnum <> ALL (i.indkey::smallint[]))), '{}') AS doubtful,
                   coalesce(bool_or(kith.base_type(a.atttypid) IN ('interval'::regtype, 'bytea'::regtype)), false) AS is_styled
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
@@ -3053,9 +3053,9 @@ BEGIN
         was := before ->> only_key;
       END IF;
     ELSE
-      key := kith.key_of(image, key_columns);
+      key := kith.key_of(image, key_columns, doubtful);
       IF previous ?| key_columns::text[] THEN
-        was := kith.key_of(before, key_columns);
+        was := kith.key_of(before, key_columns, doubtful);
       END IF;
       named := inexact || ARRAY(SELECT d.name FROM unnest(doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
       IF named <> '{}' THEN

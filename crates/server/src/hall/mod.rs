@@ -160,9 +160,13 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
 /// Whether all of an ask runs in one open transaction.
 fn is_together(ask: &Ask, tells: bool) -> bool {
     match ask {
-        Ask::Operations(_) | Ask::Steps(Steps::Assert { .. } | Steps::Import { .. } | Steps::ReceiveEmail { .. }) => {
-            true
-        }
+        Ask::Operations(_)
+        | Ask::Steps(
+            Steps::Assert { .. }
+            | Steps::Import { .. }
+            | Steps::ReceiveEmail { .. }
+            | Steps::AddMembers { several: true, .. },
+        ) => true,
         // What it has changed is read before the commit.
         Ask::Steps(Steps::Sql { sql, .. }) => tells && !plan::raw::tells_all(sql),
         _ => false,

@@ -589,3 +589,24 @@ async fn runs_behind_ten_failed_ones_are_skipped() {
     let count = |status: &str| found.iter().filter(|run| run["status"] == status).count();
     assert_eq!((count("error"), count("skipped")), (10, 2), "{found:?}");
 }
+
+#[tokio::test]
+async fn a_condition_may_name_a_record_in_either_dialect() {
+    let (relm, agentcrm) = both().await;
+    let company = create(&agentcrm, "/v1/companies", json!({"name": "A"})).await;
+    let of_relm = format!("cmp{}", company.strip_prefix("co").expect("an id"));
+    let note = json!([{"type": "create_activity", "activity_type": "note", "subject": "S"}]);
+    let mut rules = Vec::new();
+    for agent in [&relm, &agentcrm] {
+        for id in [&company, &of_relm] {
+            for (op, value) in [("eq", json!(id)), ("in", json!(["x", id])), ("contains", json!(id))] {
+                let conditions = json!([{"field": "company_id", "op": op, "value": value}]);
+                rules.push((agent, rule(agent, "contact.created", conditions, note.clone()).await));
+            }
+        }
+    }
+    create(&agentcrm, "/v1/contacts", json!({"email": "a@b.example", "company_id": company})).await;
+    for (agent, id) in rules {
+        assert_eq!(runs(agent, &id, 1).await[0]["status"], "success");
+    }
+}

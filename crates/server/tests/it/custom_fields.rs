@@ -289,3 +289,17 @@ async fn a_field_has_an_index_as_long_as_it_is_defined() {
     agent.post(&format!("/v1/custom_fields/{plan}/restore"), json!({})).await.status(200);
     assert_eq!(indexes().await.len(), 1);
 }
+
+#[tokio::test]
+async fn the_hours_of_a_date_end_at_23() {
+    let agent = agent().await;
+    define(&agent, "since", "date", json!({})).await;
+    for (text, status) in [
+        ("2026-01-31T23:59:59Z", 201),
+        ("2026-12-31T23:59:60Z", 201),
+        ("2026-01-31T24:00:00Z", 422),
+        ("2026-01-31T24:00:00.0+02:00", 422),
+    ] {
+        agent.post("/v1/contacts", json!({"custom": {"since": text}})).await.status(status);
+    }
+}

@@ -32,6 +32,7 @@ mod inbound;
 mod intruders;
 mod keyed;
 mod last_used;
+mod left_out;
 mod letters;
 mod lifecycle;
 mod limits;

@@ -128,7 +128,7 @@ fn answer(act: Act, row: Value) -> Value {
         Act::SignUp => wrapped(named("Workspace"), "Meta"),
         Act::Sql => wrapped(named("SqlResult"), "SqlMeta"),
         Act::Operations => wrapped(array(named("OperationAnswer")), "PageMeta"),
-        Act::Tables => wrapped(array(named("TableSummary")), "Meta"),
+        Act::Tables => wrapped(array(named("TableSummary")), "PageMeta"),
         Act::Schema => wrapped(named("DatabaseSchema"), "Meta"),
         Act::SearchAll => wrapped(array(named("FoundRecord")), "PageMeta"),
         Act::Batch => wrapped(array(named("BatchItem")), "BatchMeta"),

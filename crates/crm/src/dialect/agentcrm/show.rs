@@ -73,7 +73,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
             out.push(b'}');
         }
         Answer::Rows { rows, .. } => json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same)),
-        Answer::Tables { rows } => json::tables(out, rows, None),
+        Answer::Tables { rows, .. } => json::tables(out, rows, None),
         Answer::Object { text, .. } => out.extend_from_slice(text.as_bytes()),
         Answer::Events(page) => events(out, page),
         Answer::Sql(result) => sql(out, result),
@@ -93,7 +93,9 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
 /// Appends the members of `_meta` that depend on the answer.
 fn about(out: &mut Vec<u8>, answer: &Answer) {
     match answer {
-        Answer::Page { next_cursor, limit, .. } => page_meta(out, next_cursor.as_deref(), *limit),
+        Answer::Page { next_cursor, limit, .. } | Answer::Tables { next_cursor, limit, .. } => {
+            page_meta(out, next_cursor.as_deref(), *limit)
+        }
         Answer::Found(it) => page_meta(out, it.next_cursor.as_deref(), it.limit),
         Answer::Events(page) => {
             json::pair(out, "next_cursor", &page.cursor);
@@ -136,7 +138,6 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
         | Answer::Imported(_)
         | Answer::Deleted { note: None, .. }
         | Answer::Rows { .. }
-        | Answer::Tables { .. }
         | Answer::Object { .. }
         | Answer::Sql(_)
         | Answer::Run { .. }
@@ -153,7 +154,7 @@ fn size(answer: &Answer) -> usize {
         Answer::Record { record, .. } | Answer::Written { record, .. } | Answer::Email { record, .. } => {
             record.row.data_len() + record.row.columns().len() * 16
         }
-        Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.data_len() + rows.len() * 64,
+        Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
         Answer::Operations(answers) => json::size_of_operations(answers),

@@ -237,7 +237,7 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
         Act::Schema => parameters
             .push(json!({"name": "table", "in": "query", "schema": {"type": "string", "examples": ["contacts"]},
             "description": "Describe only this table."})),
-        Act::ListRows | Act::Stages => parameters.extend(["limit", "cursor"].map(shared)),
+        Act::ListRows | Act::Stages | Act::Tables => parameters.extend(["limit", "cursor"].map(shared)),
         Act::ListRuns => {
             parameters.extend(["limit", "cursor"].map(shared));
             let own = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "schema": schema, "description": about});

@@ -25,7 +25,10 @@ pub fn input(tool: &Tool, dialect: &Dialect) -> Value {
     let properties: Map<String, Value> = arguments.iter().map(|it| (it.name.clone(), it.schema.clone())).collect();
     schema["properties"] = Value::Object(properties);
     // Columns that the workspace added are fields too.
-    schema["additionalProperties"] = takes_columns(tool).into();
+    schema["additionalProperties"] = match takes_columns(tool) {
+        true => json!({"description": "A column that the workspace added; others are refused."}),
+        false => false.into(),
+    };
     schema
 }
 

@@ -203,7 +203,7 @@ fn cut_rows(answer: &mut Answer, cut: &Cut) {
             result.rows.truncate(most);
             result.truncated = true;
         }
-        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.truncate(most),
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => rows.truncate(most),
         Answer::Found(found) => found.order.truncate(most),
         Answer::Record { record, .. } | Answer::Email { record, .. } => {
             // The record itself is one of the rows.

@@ -139,7 +139,7 @@ pub fn fit(answer: &mut Answer, max_tokens: usize) -> Cut {
 /// All rows of an answer.
 fn parts(answer: &Answer) -> Vec<&Rows> {
     match answer {
-        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => vec![rows],
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => vec![rows],
         Answer::Record { record, .. } | Answer::Written { record, .. } | Answer::Email { record, .. } => {
             [&record.row].into_iter().chain(record.related.iter().map(|(_, rows)| rows)).collect()
         }
@@ -162,7 +162,7 @@ fn parts(answer: &Answer) -> Vec<&Rows> {
 
 fn parts_mut(answer: &mut Answer) -> Vec<&mut Rows> {
     match answer {
-        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => vec![rows],
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => vec![rows],
         Answer::Record { record, .. } | Answer::Written { record, .. } | Answer::Email { record, .. } => {
             [&mut record.row].into_iter().chain(record.related.iter_mut().map(|(_, rows)| rows)).collect()
         }

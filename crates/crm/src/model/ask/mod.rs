@@ -128,7 +128,10 @@ pub enum Single {
         page: PageAsk,
     },
     /// Lists the workspace's tables.
-    Tables,
+    Tables {
+        /// The page; `None` for all of them.
+        page: Option<PageAsk>,
+    },
     /// Describes the workspace's tables in full, for writing joins.
     Schema {
         /// The only table to describe; `None` for all of them.
@@ -411,7 +414,7 @@ impl Single {
             | Single::Merge { table, .. }
             | Single::Search { table, .. } => Some(table),
             Single::CreateStage { .. } | Single::Stages { .. } => Some(STAGES),
-            Single::Tables | Single::Schema { .. } => None,
+            Single::Tables { .. } | Single::Schema { .. } => None,
         }
     }
 
@@ -422,7 +425,7 @@ impl Single {
             | Single::Stages { .. }
             | Single::Find { .. }
             | Single::Search { .. }
-            | Single::Tables
+            | Single::Tables { .. }
             | Single::Schema { .. } => false,
             Single::Create { .. }
             | Single::CreateStage { .. }

@@ -51,7 +51,7 @@ fn samples() -> Vec<Ask> {
         }
         .into(),
         Single::Search { table: table(), words: "w".into(), page: page() }.into(),
-        Single::Tables.into(),
+        Single::Tables { page: None }.into(),
         Single::Schema { table: Some(table()) }.into(),
         Steps::Batch { table: table(), rows, dedup_on: vec!["email".into()] }.into(),
         Steps::SearchAll { words: "w".into(), page: page() }.into(),

@@ -150,8 +150,17 @@ impl Fault {
 pub const MAX_TEXT_CHARACTERS: usize = 2000;
 
 /// Cuts a text that is too long. The result then ends in `…`.
-pub(super) fn shortened(mut text: String) -> String {
-    if let Some((last, _)) = text.char_indices().nth(MAX_TEXT_CHARACTERS - 1)
+pub(super) fn shortened(text: String) -> String {
+    cut(text, MAX_TEXT_CHARACTERS)
+}
+
+/// Cuts a text that is far too long, before it is worded.
+pub(super) fn bounded(text: String) -> String {
+    cut(text, 2 * MAX_TEXT_CHARACTERS)
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((last, _)) = text.char_indices().nth(most - 1)
         && text[last..].chars().nth(1).is_some()
     {
         text.truncate(last);
