@@ -465,15 +465,31 @@ COMMENT ON FUNCTION kith.check_constraints IS 'Checks deferred constraints, and 
 -- Keys stay unique after each statement, even if they are deferrable: the rows to write are found by them.
 CREATE FUNCTION kith.defer_constraints(relations oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-DECLARE deferrable text;
+DECLARE checked_late text;
 BEGIN
   SET CONSTRAINTS ALL DEFERRED;
-  FOR deferrable IN SELECT DISTINCT format('%I.%I', n.nspname, k.conname) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+  FOR checked_late IN SELECT DISTINCT format('%I.%I', n.nspname, k.conname) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
                      WHERE k.conrelid = ANY (relations) AND k.contype = 'p' AND k.condeferrable LOOP
-    EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', deferrable);
+    EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checked_late);
   END LOOP;
 END $$;
 COMMENT ON FUNCTION kith.defer_constraints IS 'Defers all constraints but the primary keys of these tables.';
+
+CREATE FUNCTION kith.step_back(secret text, seqs bigint[], planned jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE step record; touched bigint; since bigint := kith.last_change(secret);
+BEGIN
+  FOR step IN SELECT s.* FROM kith.steps_back(secret, seqs) s LOOP
+    touched := kith.write_back(kith.undo_statement(step.act, step.relation, step.columns, step.key, step.back), ARRAY[step.key], ARRAY[step.back]);
+    IF touched <> 1 AND step.act <> 'delete' AND step.via <> 'cascade' THEN
+      RAISE EXCEPTION 'a row is gone' USING ERRCODE = 'KL011';
+    END IF;
+  END LOOP;
+  IF kith.removes_others(secret, since, planned) THEN
+    RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.step_back IS 'Puts changes back one by one, the last one first.';
 
 -- It runs with the rights of the caller and compares before it writes. If it returns conflicts, the server rolls back. It waits for locks for
 -- less than the time after which PostgreSQL looks for deadlocks, and the server repeats it, so that others' transactions are not the ones that
@@ -487,7 +503,7 @@ DECLARE
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; partly integer[] := '{}'; undone bigint := 0;
   number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   most integer; moved boolean; waiting boolean; state text;
-  all_relations oid[]; planned jsonb; failing integer[]; written integer[]; replay text; step record; at_once boolean := false; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
+  all_relations oid[]; planned jsonb; failing integer[]; written integer[]; replay text; at_once boolean := false; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
   emails text[]; has_moves boolean; may_stray boolean; stray record; strays jsonb[]; passes integer := 0; most_passes CONSTANT integer := 10;
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
@@ -599,16 +615,7 @@ BEGIN
       IF replay = 'due' THEN
         replay := 'done';
         BEGIN
-          since := kith.last_change(secret);
-          FOR step IN SELECT s.* FROM kith.steps_back(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'pending')) s LOOP
-            touched := kith.write_back(kith.undo_statement(step.act, step.relation, step.columns, step.key, step.back), ARRAY[step.key], ARRAY[step.back]);
-            IF touched <> 1 AND step.act <> 'delete' AND step.via <> 'cascade' THEN
-              RAISE EXCEPTION 'a row is gone' USING ERRCODE = 'KL011';
-            END IF;
-          END LOOP;
-          IF kith.removes_others(secret, since, planned) THEN
-            RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
-          END IF;
+          PERFORM kith.step_back(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'pending'), planned);
           items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
         EXCEPTION WHEN OTHERS THEN
           GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
@@ -735,7 +742,23 @@ BEGIN
             failing := ARRAY(SELECT i.n FROM unnest(items) i JOIN pg_class c ON c.oid = i.relation WHERE i.state = 'pending' ORDER BY c.relname = failed_table DESC, i.n LIMIT 1);
           END IF;
         END;
-        -- A row that changed once is put back in one step anyway.
+        -- Rows that have exchanged their keys: all of them, else those of a table. A row that changed once is put back in one step anyway.
+        FOR batch IN SELECT x.numbers FROM (SELECT 1 AS place, failing AS numbers UNION ALL SELECT 2, array_agg(i.n) FROM unnest(items) i WHERE i.n = ANY (failing) GROUP BY i.relation) x
+                      WHERE NOT x.numbers && partly AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (x.numbers) AND cardinality(i.members) > 1) ORDER BY x.place LOOP
+          CONTINUE WHEN NOT batch.numbers <@ failing;
+          BEGIN
+            PERFORM kith.step_back(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.n = ANY (batch.numbers)), planned);
+            FOREACH number IN ARRAY batch.numbers LOOP
+              items[number].state := 'done';
+            END LOOP;
+            failing := ARRAY(SELECT f.n FROM unnest(failing) f(n) WHERE f.n <> ALL (batch.numbers));
+          EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+            IF kith.is_passing(state) THEN
+              RAISE;
+            END IF;
+          END;
+        END LOOP;
         IF replay IS NULL AND partly = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
           RAISE EXCEPTION 'rows have exchanged their keys' USING ERRCODE = 'KL014';
         END IF;
@@ -822,7 +845,7 @@ END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo FROM PUBLIC;
+  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo FROM PUBLIC;
 -- undo() and what it calls run with the caller's rights; the others require the secret.
 GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back,
-  kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.exact_texts, kith.exact_texts_query, kith.undone_changes, kith.is_passing TO PUBLIC;
+  kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.exact_texts, kith.exact_texts_query, kith.undone_changes, kith.is_passing TO PUBLIC;
