@@ -300,6 +300,7 @@ CREATE INDEX list_members_newest_idx ON public.list_members USING btree (added_a
 CREATE TRIGGER "!kith_record" AFTER INSERT ON public.list_members REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '', 'member_id', '', '', ''); -- ALWAYS
 CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.list_members REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '', 'member_id', '', '', ''); -- ALWAYS
 CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.list_members REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '', 'member_id', '', '', ''); -- ALWAYS
+CREATE TRIGGER kith_link AFTER INSERT ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.link();
 CREATE TRIGGER kith_list_id AFTER INSERT OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.check_list_id();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.list_members FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 
@@ -1099,7 +1100,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.companies r WHERE r.id = NEW.company_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) AND NOT (pg_trigger_depth() = 1 AND kith.is_undo()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'company', NEW.company_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'company_id', CONSTRAINT = TG_TABLE_NAME || '_company_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -1130,7 +1131,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.contacts r WHERE r.id = NEW.contact_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) AND NOT (pg_trigger_depth() = 1 AND kith.is_undo()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'contact', NEW.contact_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'contact_id', CONSTRAINT = TG_TABLE_NAME || '_contact_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -1190,7 +1191,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.deals r WHERE r.id = NEW.deal_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) AND NOT (pg_trigger_depth() = 1 AND kith.is_undo()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'deal', NEW.deal_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'deal_id', CONSTRAINT = TG_TABLE_NAME || '_deal_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -1254,7 +1255,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.lists r WHERE r.id = NEW.list_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.added_at >= now()) THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.added_at >= now()) AND NOT (pg_trigger_depth() = 1 AND kith.is_undo()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'list', NEW.list_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'list_id', CONSTRAINT = TG_TABLE_NAME || '_list_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -1269,21 +1270,23 @@ CREATE OR REPLACE FUNCTION kith.check_mail_references()
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE place text; noun text; missing text;
+DECLARE place text; noun text; missing text; undoes boolean;
 BEGIN
   IF TG_OP = 'INSERT' AND NEW.created_at < now()
      OR TG_OP = 'UPDATE' AND NEW.contact_ids = OLD.contact_ids AND NEW.company_ids = OLD.company_ids AND NEW.deal_ids = OLD.deal_ids THEN
     RETURN NULL;
   END IF;
+  -- What undo puts back may have been soft-deleted since.
+  undoes := pg_trigger_depth() = 1 AND kith.is_undo();
   SELECT x.place, x.noun, x.id INTO place, noun, missing FROM (
     SELECT 'contact_ids', 'contact', i.id FROM unnest(NEW.contact_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND r.deleted_at IS NULL)
+     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND (r.deleted_at IS NULL OR undoes))
     UNION ALL
     SELECT 'company_ids', 'company', i.id FROM unnest(NEW.company_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND r.deleted_at IS NULL)
+     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND (r.deleted_at IS NULL OR undoes))
     UNION ALL
     SELECT 'deal_ids', 'deal', i.id FROM unnest(NEW.deal_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND r.deleted_at IS NULL)
+     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND (r.deleted_at IS NULL OR undoes))
   ) x(place, noun, id) LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'there is no live % "%"', noun, missing
@@ -1304,6 +1307,21 @@ AS $function$
 BEGIN
   IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
     RAISE EXCEPTION 'only the server can do this' USING ERRCODE = '28000';
+  END IF;
+END $function$;
+
+-- Refuses changes that are undone. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.check_standing(secret text, seqs bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF (SELECT count(*) FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL) <> cardinality(seqs) THEN
+    RAISE EXCEPTION 'another undo has put these rows back' USING ERRCODE = '40001';
   END IF;
 END $function$;
 
@@ -1505,6 +1523,7 @@ CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE marked bigint; undos text[];
 BEGIN
   PERFORM kith.check_secret(secret);
   -- What undoes nothing is no run.
@@ -1512,14 +1531,24 @@ BEGIN
     DELETE FROM kith.run r WHERE r.id = end_undo.id;
     RETURN false;
   END IF;
-  UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
+  UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL;
+  GET DIAGNOSTICS marked = ROW_COUNT;
+  -- It waits for another undo that is marking them. See check_standing().
+  IF marked <> cardinality(seqs) THEN
+    RAISE EXCEPTION 'another undo has put these rows back' USING ERRCODE = '40001';
+  END IF;
   -- What an undone undo had put back is as it was before it.
+  undos := ARRAY(SELECT DISTINCT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL);
   UPDATE kith.change AS c SET undone_by = NULL
-   WHERE c.undone_by IN (SELECT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL)
+   WHERE c.undone_by = ANY (undos)
      AND EXISTS (SELECT FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run = c.undone_by AND m.relation = c.relation AND (m.key = c.key OR m.was = c.key OR m.key = c.was));
   IF kind = 'run' THEN
     UPDATE kith.run AS r SET undone_by = end_undo.id WHERE r.id = target;
     UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
+  ELSE
+    -- The request or the entries of an undo.
+    UPDATE kith.run AS r SET undone_by = NULL
+     WHERE r.undone_by = ANY (undos) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.run = r.id AND c.undone_by = r.undone_by);
   END IF;
   UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
   RETURN true;
@@ -1676,6 +1705,45 @@ BEGIN
     i := i + 1;
   END LOOP;
   RETURN (SELECT string_agg(chr(p), '' ORDER BY at) FROM unnest(points) WITH ORDINALITY x(p, at));
+END $function$;
+
+-- Renames the pipelines and stages that an undo deletes and whose keys it gives back to others. Returns the plan with the keys of deals that this renamed.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.give_keys_back(INOUT items kith.undo_item[])
+ RETURNS kith.undo_item[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE was jsonb;
+BEGIN
+  IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.name IN ('pipelines', 'pipeline_stages') AND i.act = 'delete' AND i.state = 'pending') THEN
+    RETURN;
+  END IF;
+  was := (SELECT jsonb_object_agg(d.id, jsonb_build_object('pipeline', d.pipeline, 'stage', d.stage))
+            FROM unnest(items) i JOIN public.deals d ON d.id = i.key_text
+           WHERE i.relation = 'public.deals'::regclass AND i.act = 'update' AND i.state = 'pending');
+  PERFORM kith.write_column('public.pipelines', p.id, 'key', p.key || ' (' || p.id || ')')
+     FROM unnest(items) i JOIN public.pipelines p ON p.id = i.key_text
+    WHERE i.relation = 'public.pipelines'::regclass AND i.act = 'delete' AND i.state = 'pending'
+      AND p.key IN (SELECT o.back ->> 'key' FROM unnest(items) o WHERE o.relation = i.relation AND o.act <> 'delete' AND o.state = 'pending')
+      AND NOT EXISTS (SELECT FROM public.pipeline_stages s WHERE s.pipeline = p.key
+                         AND s.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.relation = 'public.pipeline_stages'::regclass AND o.state = 'pending'))
+      AND NOT EXISTS (SELECT FROM public.deals d WHERE d.pipeline = p.key
+                         AND d.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.relation = 'public.deals'::regclass AND o.state = 'pending'));
+  PERFORM kith.write_column('public.pipeline_stages', s.id, 'key', s.key || ' (' || s.id || ')')
+     FROM unnest(items) i JOIN public.pipeline_stages s ON s.id = i.key_text
+    WHERE i.relation = 'public.pipeline_stages'::regclass AND i.act = 'delete' AND i.state = 'pending'
+      AND (s.pipeline, s.key) IN (
+            SELECT coalesce(o.back ->> 'pipeline', n.pipeline), coalesce(o.back ->> 'key', n.key) FROM unnest(items) o LEFT JOIN public.pipeline_stages n ON n.id = o.key_text
+             WHERE o.relation = i.relation AND o.act <> 'delete' AND o.state = 'pending')
+      AND NOT EXISTS (SELECT FROM public.deals d WHERE d.pipeline = s.pipeline AND d.stage = s.key
+                         AND d.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.relation = 'public.deals'::regclass AND o.state = 'pending'));
+  items := ARRAY(SELECT CASE WHEN d.id IS NULL THEN i
+                             ELSE jsonb_populate_record(i, jsonb_build_object('back', (was -> d.id) || i.back, 'target', (was -> d.id) || i.target)) END
+                   FROM unnest(items) i
+                   LEFT JOIN public.deals d ON d.id = i.key_text AND i.relation = 'public.deals'::regclass AND was ? d.id
+                                           AND (d.pipeline, d.stage) <> (was -> d.id ->> 'pipeline', was -> d.id ->> 'stage')
+                  ORDER BY i.n);
 END $function$;
 
 -- The tables whose changes the session may not see: for a viewer, those that it cannot read.
@@ -1876,6 +1944,18 @@ CREATE OR REPLACE FUNCTION kith.is_passing(state text)
  IMMUTABLE
 RETURN ((state ~~ '40%'::text) OR (state ~~ '53%'::text) OR (state = '55P03'::text) OR (state ~~ '57%'::text) OR (state ~~ 'KL00_'::text));
 
+-- Whether this transaction undoes what an earlier one did.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.is_undo()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN (SELECT c.provenance ? 'undo_of' FROM kith.current_context() c);
+END $function$;
+
 -- Whether the session belongs to a viewer.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.is_viewer()
@@ -2004,23 +2084,29 @@ BEGIN
   INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
 END $function$;
 
--- Ensures that the associations of a record are deleted with it.
+-- Ensures that the associations and the list memberships of a record are deleted with it.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.link()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE found_table record;
+DECLARE found_table record; named text[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM unnest(ARRAY[NEW.from_type, NEW.to_type]) x(subject) WHERE x.subject NOT IN (SELECT b.subject FROM kith_guard.builtin b)) THEN
+  IF TG_TABLE_NAME = 'list_members' THEN
+    named := ARRAY(SELECT l.target_table FROM public.lists l JOIN pg_class c ON c.relname = l.target_table AND c.relnamespace = 'public'::regnamespace
+                    WHERE l.id = NEW.list_id AND c.oid NOT IN (SELECT b.relid FROM kith_guard.builtin b));
+  ELSE
+    named := ARRAY(SELECT x.subject FROM unnest(ARRAY[NEW.from_type, NEW.to_type]) x(subject) WHERE x.subject NOT IN (SELECT b.subject FROM kith_guard.builtin b));
+  END IF;
+  IF named = '{}' THEN
     RETURN NULL;
   END IF;
   FOR found_table IN
     SELECT c.relname, a.attname FROM pg_class c
       JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname IN (NEW.from_type, NEW.to_type)
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname = ANY (named)
        AND pg_get_userbyid(c.relowner) = current_user AND c.oid NOT IN (SELECT b.relid FROM kith_guard.builtin b)
        AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgfoid = 'kith.unlink'::regproc)
   LOOP
@@ -2468,7 +2554,7 @@ CREATE OR REPLACE FUNCTION kith.order_pipelines()
 AS $function$
 DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
-  IF pg_trigger_depth() > 1 THEN
+  IF pg_trigger_depth() > 1 OR kith.is_undo() THEN
     RETURN NULL;
   END IF;
   IF TG_OP = 'INSERT' THEN
@@ -2506,7 +2592,7 @@ CREATE OR REPLACE FUNCTION kith.order_stages()
 AS $function$
 DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
-  IF pg_trigger_depth() > 1 THEN
+  IF pg_trigger_depth() > 1 OR kith.is_undo() THEN
     RETURN NULL;
   END IF;
   IF TG_OP = 'INSERT' THEN
@@ -3248,6 +3334,42 @@ BEGIN
                     AND (c.relation, coalesce(c.was, c.key)) NOT IN (SELECT p.relation, p.key FROM unnest(relations, keys) p(relation, key)));
 END $function$;
 
+-- Ensures that no two pipelines, and no two stages of a pipeline, have the same position after an undo.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.restore_order(items kith.undo_item[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE own text[]; previous text; other record; place integer;
+BEGIN
+  own := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.relation IN ('public.pipelines'::regclass, 'public.pipeline_stages'::regclass) AND i.act <> 'delete' AND i.state = 'done');
+  IF own = '{}' THEN
+    RETURN;
+  END IF;
+  FOR other IN
+    WITH placed AS (
+           SELECT 'public.pipelines'::regclass AS relation, '' AS within, p.id, p.position, p.created_at FROM public.pipelines p WHERE p.deleted_at IS NULL
+            UNION ALL
+           SELECT 'public.pipeline_stages', s.pipeline, s.id, s.position, s.created_at FROM public.pipeline_stages s WHERE s.deleted_at IS NULL),
+         kept AS (
+           SELECT DISTINCT ON (p.relation, p.within, p.position) p.* FROM placed p WHERE p.id = ANY (own) ORDER BY p.relation, p.within, p.position, p.created_at, p.id)
+    SELECT p.relation, p.within, p.id, p.position, x.taken
+      FROM (SELECT k.relation, k.within, array_agg(k.position) AS taken FROM kept k GROUP BY k.relation, k.within) x JOIN placed p ON p.relation = x.relation AND p.within = x.within
+     WHERE p.id NOT IN (SELECT k.id FROM kept k)
+     ORDER BY p.relation, p.within, p.position, p.created_at, p.id
+  LOOP
+    place := greatest(other.position, CASE WHEN previous = other.relation || ' ' || other.within THEN place + 1 END);
+    previous := other.relation || ' ' || other.within;
+    WHILE place = ANY (other.taken) LOOP
+      place := place + 1;
+    END LOOP;
+    IF place <> other.position THEN
+      PERFORM kith.write_column(other.relation, other.id, 'position', place);
+    END IF;
+  END LOOP;
+END $function$;
+
 -- The changes of a row that have no entry in the feed, newest first. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.row_changes(secret text, "table" text, key text, before timestamp with time zone, most integer)
@@ -3944,6 +4066,7 @@ BEGIN
       ELSE
         SET CONSTRAINTS ALL DEFERRED;
       END IF;
+      items := kith.give_keys_back(items);
       LOOP
         moved := false;
         waiting := false;
@@ -4036,6 +4159,7 @@ BEGIN
           undone := undone - 1;
         END;
       END LOOP;
+      PERFORM kith.restore_order(items);
       -- Deferred triggers of the workspace's may remove rows as well.
       PERFORM kith.check_constraints();
       IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
@@ -4048,6 +4172,7 @@ BEGIN
         SET CONSTRAINTS ALL DEFERRED;
       END IF;
       PERFORM kith.write_again(items);
+      PERFORM kith.restore_order(items);
       PERFORM kith.check_constraints();
       IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
         RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
@@ -4089,6 +4214,7 @@ BEGIN
     conflicts := compared_conflicts;
     EXIT WHEN NOT skips;
     IF passes >= most_passes THEN
+      PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
       RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'via') FROM unnest(conflicts) c), 'rows', cardinality(items));
     END IF;
   END LOOP;
@@ -4098,6 +4224,7 @@ BEGIN
   -- What triggers wrote goes back if it can.
   skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
   conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
@@ -4182,6 +4309,10 @@ BEGIN
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
+  -- The rest may be rows that were created and deleted.
+  IF items = '{}' AND EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL) THEN
+    status := 'undone';
+  END IF;
 END $function$;
 
 -- The SQL that puts rows of a table back, locks them, finds them, or compares them with what was put back.
@@ -4259,7 +4390,7 @@ BEGIN
                  LATERAL (SELECT CASE WHEN label ~* '^xn--' THEN kith.from_punycode(lower(substr(label, 5))) END) y(decoded));
 END $function$;
 
--- Deletes the associations of a record that is deleted for good.
+-- Deletes the associations and the list memberships of a record that is deleted for good.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.unlink()
  RETURNS trigger
@@ -4272,6 +4403,7 @@ DECLARE
 BEGIN
   DELETE FROM public.associations a WHERE a.from_type = subject AND a.from_id = key;
   DELETE FROM public.associations a WHERE a.to_type = subject AND a.to_id = key;
+  DELETE FROM public.list_members m USING public.lists l WHERE m.member_id = key AND l.id = m.list_id AND l.target_table = TG_TABLE_NAME;
   RETURN NULL;
 END $function$;
 
@@ -4375,6 +4507,20 @@ BEGIN
     changes := kith.clip_changes(changes);
   END IF;
   RETURN kith.write_entry(verb, subject_type, subject_id, subject_repr, changes);
+END $function$;
+
+-- Writes one column of a row of a built-in table, as write_back() does.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.write_column(relation regclass, id text, name text, value anyelement)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  back constant jsonb := jsonb_build_object(name, value);
+  columns constant jsonb := jsonb_build_object('id', jsonb_build_array(0, 'text'::regtype::oid::bigint, -1), name, jsonb_build_array(0, pg_typeof(value)::oid::bigint, -1));
+BEGIN
+  PERFORM kith.write_back(kith.undo_statement('update', relation, columns, '{"id": null}', back), ARRAY[jsonb_build_object('id', id)], ARRAY[back]);
 END $function$;
 
 -- Writes the rows of a batch, one by one if they cannot be written together.

@@ -75,6 +75,7 @@ mod tidy;
 mod together;
 mod undo;
 mod undo_bounds;
+mod undo_builtins;
 mod undo_effects;
 mod undo_order;
 mod undo_random;
