@@ -80,6 +80,7 @@ mod tidy;
 mod together;
 mod undo;
 mod undo_bounds;
+mod undo_builtins;
 mod undo_effects;
 mod undo_keys;
 mod undo_order;

@@ -131,6 +131,12 @@ impl Fault {
             ),
             Fault::BodyTimeout => Some("Send it again, in smaller parts if the connection is slow.".into()),
             Fault::HeadTooLarge { .. } => Some("Shorten the query or the headers. POST /v1/sql takes long texts.".into()),
+            Fault::NotFound { table, .. } if table == "requests" => Some(
+                "Only a request that changed something can be undone. A replay under an Idempotency-Key changed nothing: undo \
+                 the first request. Its id is the X-Request-Id of the first answer, and _meta.request_id of a replay that \
+                 has it."
+                    .into(),
+            ),
             // The hint of FilterTypeMismatch depends on the filter syntax, so the dialect writes it. The others have no
             // hint.
             Fault::FilterTypeMismatch { .. }
