@@ -318,7 +318,7 @@ fn lead_to_login(head: &Parts) -> Response {
 }
 
 /// Adds the headers that every answer of a page has, where it has none of its own.
-fn secured(mut response: Response) -> Response {
+pub fn secured(mut response: Response) -> Response {
     /// A page loads only what this Kith serves, and no page of others may frame it.
     const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self'; img-src 'self' data:; \
         connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
