@@ -170,7 +170,7 @@ pub const ERRANDS: &[Errand] = &[
         answer: PeopleReturns::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners can end any key, others only their own." },
     Errand { method: Post, path: "/v1/keys/{id}/restore", id: "restoreKey", summary: "Take back the end of a key", caller: Credentials::Person, query: &[WS], body: &[],
         answer: PeopleReturns::One("Restored"), codes: &["not_found"],
-        about: "For 10 minutes after `DELETE /v1/keys/{id}`: the key is valid again. Owners can restore any key, others only their own. Keys that ended otherwise stay ended." },
+        about: "For 10 minutes: undoes the DELETE. Owners can restore any key, others only their own. Keys that ended otherwise stay ended." },
     Errand { method: Get, path: "/v1/members", id: "listMembers", summary: "List a workspace's members", caller: Credentials::Person, query: &[WS], body: &[],
         answer: PeopleReturns::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
     Errand { method: Patch, path: "/v1/members", id: "changeRole", summary: "Change a member's role", caller: Credentials::Person, query: &[WS, USER],
