@@ -4823,7 +4823,7 @@ BEGIN
   END IF;
   status := 'open';
   WITH shapes AS MATERIALIZED (
-         SELECT h.id, h.name::text AS name, h.key, h.only_key, h.columns, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns,
+         SELECT h.id, h.name::text AS name, h.key, h.only_key, h.doubtful, h.columns, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns,
                 m.id IS NOT NULL AND m.key = h.key AND r.oid IS NOT NULL AS is_there, m.key AS key_now, m.columns AS columns_now,
                 m.id = h.id AND r.oid IS NOT NULL AND h.only_key IS NOT NULL AS is_same
            FROM kith.shape h LEFT JOIN kith.shape m ON m.relation = h.relation AND m.is_current LEFT JOIN pg_class r ON r.oid = h.relation),
@@ -4838,7 +4838,7 @@ BEGIN
                 ARRAY[c.seq] AS members, NULL AS fault, s.columns_now
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.is_only),
        compared AS (
-         SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key) ELSE n.key END AS key_text,
+         SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act, n.via,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
