@@ -16,10 +16,11 @@ import tempfile
 import time
 
 from bench import Kith
-from deliveries import Client
+from deliveries import Client, in_threads
 
 ROWS = 20_000
 CREATES = 1_000
+CALLERS = 4
 TURNS = 5
 SIZES = """select c.relname as name, pg_total_relation_size(c.oid) as bytes from pg_class c join pg_namespace n on n.oid = c.relnamespace
            where (n.nspname, c.relname) in (('kith', 'change'), ('public', 'activity'))"""
@@ -57,11 +58,15 @@ class Measured:
         if reply.status not in (200, 201):
             raise SystemExit(f"POST {path} gave {reply.status}: {said.decode()}")
 
-    def creates(self, headers={}):
-        client = Client(self.kith, self.kith.key).connection
-        for _ in range(CREATES):
-            self.made += 1
-            self.send(client, "/v1/contacts", {"email": f"p{self.made}@example.com", "first_name": "Ann", "last_name": "Lee", "title": "CEO"}, headers)
+    def creates(self, headers={}, callers=1):
+        def create(caller):
+            client = Client(self.kith, self.kith.key).connection
+            for turn in range(CREATES // callers):
+                contact = {"email": f"p{self.made}.{caller}.{turn}@example.com", "first_name": "Ann", "last_name": "Lee", "title": "CEO"}
+                self.send(client, "/v1/contacts", contact, headers)
+
+        self.made += 1
+        in_threads(create, callers)
 
     def sizes(self):
         return {row["name"]: int(row["bytes"]) for row in self.kith.sql(SIZES)["rows"]}
@@ -96,9 +101,10 @@ def main():
             measured.creates()
         for _ in range(options.rounds * TURNS):
             for measured in all_measured:
-                measured.cpu_of("create", CREATES, measured.creates)
+                measured.cpu_of("create, by one caller", CREATES, measured.creates)
+                measured.cpu_of(f"create, by {CALLERS} callers", CREATES, lambda: measured.creates(callers=CALLERS))
                 if measured.has_log:
-                    measured.cpu_of("dry run of a create", CREATES, lambda: measured.creates({"X-Dry-Run": "true"}))
+                    measured.cpu_of("dry run, by one caller", CREATES, lambda: measured.creates({"X-Dry-Run": "true"}))
         for number in range(options.rounds):
             for measured in all_measured:
                 measured.write_in_bulk(number)

@@ -17,6 +17,7 @@ def test_an_endpoint_is_tried_with_a_key(ada):
     for scheme in ["light", "dark"]:
         page.emulate_media(color_scheme=scheme)
         no_serious_fault(page)
+    expect(page.get_by_role("main")).to_have_count(1)
     page.get_by_role("button", name="Authorize").click()
     page.locator(".auth-container input").first.fill(ada.key)
     page.locator(".auth-btn-wrapper").get_by_role("button", name="Apply credentials").first.click()

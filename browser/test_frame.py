@@ -67,6 +67,20 @@ def test_an_unknown_address_is_a_page_with_a_way_back(ada):
     assert ada.page.goto("/contacts/c_01m8j8s1e4ctf0qbkv1eg5rwfv").status == 404
 
 
+def test_an_unknown_address_is_one_without_a_workspace_too(people):
+    page = people(workspace=None).page
+    assert page.goto("/nowhere").status == 404
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    assert page.goto("/contacts").status == 200
+    expect(page.get_by_role("button", name="New workspace")).to_be_visible()
+
+
+def test_the_menu_of_the_account_has_its_name(ada):
+    ada.page.goto("/")
+    ada.page.get_by_role("button", name="Account").click()
+    expect(ada.page.get_by_role("menu", name="Account").get_by_role("menuitem", name="Log out")).to_be_visible()
+
+
 def test_what_is_not_the_page_is_refused(ada):
     ada.page.goto("/")
     sent = """async (headers) => (await fetch("/app/v1/contacts", {method: "POST", headers: {"content-type": "application/json",

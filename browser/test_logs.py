@@ -1,5 +1,7 @@
 """/logs: the requests of the workspace, some seconds late, without secrets."""
 
+import re
+
 import pytest
 from conftest import Refused
 from playwright.sync_api import expect
@@ -24,6 +26,19 @@ def test_a_request_appears_with_method_path_status_and_duration(ada):
     expect(table.get_by_text("/v1/nothing/***")).to_be_visible(timeout=10000)
     source = page.content()
     assert "secret-in-the-query" not in source and ada.key not in source
+
+
+def test_a_phone_shows_the_duration_and_the_time_too(ada):
+    ada.api("POST", "/v1/contacts", {"email": "x@x.example"}, x_agent="scout-with-a-very-long-name-that-fills-the-row")
+    page = ada.open(viewport={"width": 375, "height": 800})
+    page.goto("/logs")
+    row = page.get_by_role("table", name="Logs").get_by_role("row").filter(has_text="/v1/contacts")
+    expect(row).to_be_visible(timeout=10000)
+    for text in ["POST", "201", re.compile(r"^[\d.]+ m?s$"), re.compile(r"\d\d:\d\d:\d\d$")]:
+        cell = row.get_by_text(text)
+        expect(cell).to_be_visible()
+        box = cell.bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= 375, (text, box)
 
 
 def test_filters_are_in_the_address(ada):

@@ -89,6 +89,9 @@ def test_a_key_is_made_shown_once_and_revoked(ada):
     expect(row).to_have_count(0)
     with pytest.raises(Refused):
         ada.kith.call("GET", "/v1/contacts", None, key)
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    expect(row).to_have_count(1)
+    assert ada.kith.call("GET", "/v1/contacts", None, key)["data"] == []
 
 
 def test_the_pages_of_people_are_accessible(ada, people):

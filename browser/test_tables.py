@@ -61,6 +61,106 @@ def test_an_amount_is_sought_in_the_main_unit(ada):
     expect(page.get_by_role("link", name="Amount is at least 1,234.50")).to_be_visible()
 
 
+def test_a_filter_offers_what_fits_its_column(ada):
+    ada.api("POST", "/v1/schema/fields", {"object_type": "deal", "key": "seats", "label": "Seats", "type": "number"})
+    ada.api("POST", "/v1/schema/fields", {"object_type": "deal", "key": "vip", "label": "VIP", "type": "bool"})
+    ada.api("POST", "/v1/deals", {"name": "Halden, renewal", "stage": "won", "close_date": "2026-12-04", "custom": {"seats": 9, "vip": True}})
+    ada.api("POST", "/v1/deals", {"name": "Brightwater", "stage": "proposal", "close_date": "2026-11-04", "custom": {"seats": 120, "vip": False}})
+    page = ada.page
+    names = table(page, "Deals").locator("tbody a.name")
+
+    def sought(column, condition, value=None):
+        page.goto("/deals?view=table")
+        page.get_by_role("button", name="Filter", exact=True).click()
+        page.get_by_label("Column", exact=True).select_option(label=column)
+        offered = page.get_by_label("Condition").locator("option:not([disabled])").all_inner_texts()
+        page.get_by_label("Condition").select_option(label=condition)
+        if value is None:
+            expect(page.get_by_label("Value")).to_be_hidden()
+        else:
+            page.get_by_label("Value").fill(value)
+        page.get_by_role("button", name="Apply").click()
+        return offered
+
+    # A stage is named by its label, and by its key.
+    for stage in ["Won", "won"]:
+        sought("Stage", "is", stage)
+        expect(names).to_have_text(["Halden, renewal"])
+        expect(page.get_by_role("link", name="Stage is Won Remove this filter")).to_be_visible()
+    sought("Stage", "is", "Wonn")
+    expect(page.get_by_label("Value")).to_have_accessible_description("There is no “Wonn”. There are Lead, Qualified, Proposal, Won, Lost.")
+    # A comma is a part of the text.
+    sought("Name", "is", "Halden, renewal")
+    expect(names).to_have_text(["Halden, renewal"])
+    expect(page.get_by_role("link", name="Name is Halden, renewal Remove this filter")).to_be_visible()
+    # The workspace's own fields compare as their types.
+    assert sought("Seats", "is at least", "100") == ["is", "is at least", "is at most", "is filled", "is empty"]
+    expect(names).to_have_text(["Brightwater"])
+    sought("VIP", "is", "yes")
+    expect(names).to_have_text(["Halden, renewal"])
+    expect(page.get_by_role("link", name="VIP is yes Remove this filter")).to_be_visible()
+    sought("Contact", "is empty")
+    expect(page).to_have_url(re.compile("contact_id_present=false"))
+    expect(names).to_have_count(2)
+    expect(page.get_by_role("link", name="Contact is empty Remove this filter")).to_be_visible()
+    sought("Close date", "is after", "2026-12-01")
+    expect(names).to_have_text(["Halden, renewal"])
+    sought("Close date", "is after", "next week")
+    expect(page.get_by_label("Value")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Value")).to_have_accessible_description("This is not a date. A date is written like 2026-12-31.")
+    assert page.get_by_label("Value").input_value() == "next week"
+    sought("Created", "is before", "soon")
+    expect(page.get_by_label("Value")).to_have_accessible_description("This is not a time. A time is written like 2026-12-31 or 2026-12-31 09:30.")
+    sought("Created", "is after", "2020-01-01 09:30")
+    expect(page).to_have_url(re.compile("created_at_after=20"))
+    expect(names).to_have_count(2)
+    sought("Seats", "is", "many")
+    expect(page.get_by_label("Value")).to_have_accessible_description("This is not a number.")
+
+
+def test_a_filter_of_several_values_names_one_of_them(ada):
+    ingrid = ada.api("POST", "/v1/contacts", {"first_name": "Ingrid", "email": "ingrid@halden.example"})["data"]["id"]
+    for sender in ["ingrid@halden.example", "else@x.example"]:
+        ada.api("POST", "/v1/emails", {"direction": "inbound", "from_addr": sender, "to_addrs": ["me@x.example", f"copy-of-{sender}"], "subject": f"From {sender}"})
+    page = ada.page
+    for column, value in [("To", "copy-of-ingrid@halden.example"), ("Contact", "ingrid"), ("Contact", ingrid)]:
+        page.goto("/emails")
+        page.get_by_role("button", name="Filter", exact=True).click()
+        page.get_by_label("Column", exact=True).select_option(label=column)
+        page.get_by_label("Condition").select_option(label="includes")
+        page.get_by_label("Value").fill(value)
+        page.get_by_role("button", name="Apply").click()
+        expect(table(page, "Emails").locator("tbody a.name")).to_have_text(["From ingrid@halden.example"])
+
+
+@pytest.mark.parametrize("query", ["gone=1", "sort=gone", "cursor=zz", "close_date_after=soon"])
+def test_an_address_that_fits_no_longer_says_so_and_leads_back(ada, query):
+    ada.api("POST", "/v1/deals", {"name": "Liners"})
+    page = ada.page
+    page.goto(f"/deals?view=table&{query}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Deals")
+    expect(page.get_by_role("alert")).to_contain_text("These rows can’t be shown")
+    page.get_by_role("link", name="Show all rows").click()
+    expect(table(page, "Deals")).to_contain_text("Liners")
+    expect(page).to_have_url(re.compile(r"view=table$"))
+
+
+def test_rows_are_sorted_and_all_selected_on_a_phone(ada):
+    for name in ["Carl", "Ada", "Bob"]:
+        ada.api("POST", "/v1/contacts", {"first_name": name, "email": f"{name.lower()}@a.example"})
+    page = ada.open(viewport={"width": 375, "height": 800}, has_touch=True)
+    page.goto("/contacts")
+    rows = table(page).locator("tbody tr")
+    page.get_by_role("columnheader", name="E-mail").get_by_role("button").click()
+    expect(page.get_by_role("columnheader", name="E-mail")).to_have_attribute("aria-sort", "ascending")
+    expect(rows.first).to_contain_text("Ada")
+    page.get_by_role("checkbox", name="Select all").check()
+    expect(page.get_by_text("3 selected")).to_be_visible()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("status").filter(has_text="3 rows deleted")).to_be_visible()
+    expect(rows).to_have_count(0)
+
+
 def test_pages_lead_forth_and_back(ada):
     ada.api("POST", "/v1/sql", {"sql": "insert into contacts (first_name) select 'n' || g from generate_series(1, 60) g"})
     page = ada.page
@@ -266,6 +366,15 @@ def test_new_records_of_every_kind(ada):
     page.get_by_label("code").fill("SH-1")
     page.get_by_role("button", name="Create").click()
     expect(table(page, "shipments").get_by_text("SH-1")).to_be_visible()
+    page.goto("/lists")
+    page.get_by_role("button", name="New list").click()
+    page.get_by_label("Name").fill("On their way")
+    page.get_by_label("Table").select_option("shipments")
+    page.get_by_label("Kind").select_option("dynamic")
+    page.get_by_label("Condition").fill("code like 'SH%'")
+    page.get_by_role("button", name="Create").click()
+    page.get_by_role("link", name="On their way").click()
+    expect(page.get_by_role("main")).to_contain_text("SH-1")
 
 
 def test_columns_are_chosen_and_remembered(ada):

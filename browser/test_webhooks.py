@@ -82,7 +82,7 @@ def test_deliveries_arrive_and_are_replayed(ada, receiver):
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.wait_for_url("**/webhooks")
-    expect(page.get_by_text("Nobody listens yet")).to_be_visible()
+    expect(page.get_by_text("No webhook yet")).to_be_visible()
 
 
 def test_the_pages_are_accessible(ada, receiver):
@@ -134,6 +134,17 @@ def test_a_webhook_without_events_is_refused_in_words_for_people(ada):
         box.uncheck()
     dialog.get_by_role("button", name="Create").click()
     expect(dialog.get_by_role("alert")).to_have_text("Choose at least one event, or “All events”.")
+
+
+def test_a_delivery_on_a_phone_has_what_the_receiver_answered(ada, receiver):
+    hook = ada.api("POST", "/v1/webhooks", {"url": receiver.url, "events": ["*"]})["data"]["id"]
+    ada.api("POST", "/v1/contacts", {"first_name": "Ingrid"})
+    page = ada.open(viewport={"width": 375, "height": 800})
+    page.goto(f"/webhooks/{hook}")
+    row = page.get_by_role("row").filter(has_text="contact.created")
+    for name in ["delivered", "200"]:
+        expect(row.get_by_text(name, exact=True)).to_be_visible()
+    expect(row.get_by_role("button", name="Replay")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1440, 800])

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::access::Keys;
 use crate::access::billing::{BillingPlans, Subscriptions};
@@ -49,7 +50,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     log_to_stderr(&config);
     say_where_the_data_is(&config);
     listener::raise_file_limit();
-    let stop = stop_signal()?;
+    let (stop, again) = stop_signals()?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
@@ -61,7 +62,15 @@ pub async fn run(config: Config) -> Result<(), String> {
     // The first line on standard output says that requests are served. An error is ignored, because the reader may have
     // closed it.
     let _ = writeln!(std::io::stdout(), "kith listening on http://{address}");
-    kith.serve(listener, config.public_url.as_deref(), stop).await
+    let served = kith.serve(listener, config.public_url.as_deref(), stop);
+    tokio::select! {
+        served = served => served,
+        () = again => {
+            tracing::warn!("a second signal; stopping at once");
+            kith.server.close_at_once().await;
+            Ok(())
+        }
+    }
 }
 
 /// The settings that may differ between the doors of one process.
@@ -243,16 +252,27 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers
 }
 
-/// Completes on SIGTERM or SIGINT. The handlers are registered before any slow step, so that no signal is missed.
-fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+/// Two futures, which complete on the first and on the second SIGTERM or SIGINT. The handlers are registered before any slow step, so that no signal
+/// is missed.
+fn stop_signals() -> Result<(impl Future<Output = ()>, impl Future<Output = ()>), String> {
     let register = |kind| signal(kind).map_err(|error| format!("can't wait for signals: {error}"));
     let (mut terminate, mut interrupt) = (register(SignalKind::terminate())?, register(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let (seen, signals) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            seen.send_modify(|count| *count += 1);
         }
-    })
+    });
+    let after = |most: i32| {
+        let mut signals = signals.clone();
+        // The sender is never dropped.
+        async move { drop(signals.wait_for(|count| *count > most).await) }
+    };
+    Ok((after(0), after(1)))
 }
 
 /// Logs the location of the data as the first line of the log.

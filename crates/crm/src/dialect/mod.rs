@@ -5,8 +5,9 @@
 
 pub mod agentcrm;
 pub mod arguments;
+mod assertion;
 mod changes;
-mod commas;
+pub mod commas;
 pub mod controls;
 pub mod csv;
 mod encoding;
@@ -14,6 +15,7 @@ pub mod event;
 mod import;
 pub mod json;
 pub mod llms;
+mod merge;
 pub mod openapi;
 mod operations;
 mod read;
@@ -88,7 +90,7 @@ impl Dialect {
     /// or the first row of an SQL result. `None` if the answer has none.
     pub fn record(&self, answer: &Answer, meta: &Meta<'_>) -> Option<Vec<u8>> {
         match answer {
-            Answer::Record { .. } | Answer::Email { .. } | Answer::Deleted { .. } => {
+            Answer::Record { .. } | Answer::Written { .. } | Answer::Email { .. } | Answer::Deleted { .. } => {
                 Some((self.show_value)(answer, meta))
             }
             Answer::Sql(result) if !result.rows.is_empty() => Some(json::row(&result.rows, 0)),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::dialect::arguments::Arguments;
 use crate::dialect::route::{ControlOperation, Operation};
 use crate::dialect::words::{RelatedWords, UnknownField, Words, store, store_ids};
-use crate::dialect::{import, operations, runs, stored_id};
+use crate::dialect::{assertion, import, merge, operations, runs, stored_id};
 use crate::model::ask::{
     Ask, BatchRow, EMAILS, EventsAsk, InboundOrigin, PipelineName, RecordName, Related, STAGES, Single, Steps,
 };
@@ -37,7 +37,12 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
     Ok(match said.operation.clone() {
         Operation::Sql => sql(said)?.into(),
         Operation::Operations => operations::read(said)?,
-        Operation::Tables => said.only_options(&[]).map(|()| Single::Tables)?.into(),
+        Operation::Tables => {
+            const OPTIONS: [&str; 2] = ["limit", "cursor"];
+            said.only_options(&OPTIONS)?;
+            let is_paged = OPTIONS.iter().any(|name| said.option(name).is_some());
+            Single::Tables { page: is_paged.then(|| page(said)).transpose()? }.into()
+        }
         Operation::Schema => {
             said.only_options(&["table"])?;
             Single::Schema { table: said.option("table").map(str::to_owned) }.into()
@@ -72,6 +77,8 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
             said.only_options(&[])?;
             Single::Restore { table: table.into(), id: stored_id(id).into() }.into()
         }
+        Operation::Assert(table) => assertion::read(said, table, words)?.into(),
+        Operation::Merge(table, id) => merge::read(said, table, id, words)?.into(),
         Operation::ListRows(id) => {
             said.only_options(&["limit", "cursor"])?;
             Steps::ListRows { list_id: id.to_owned(), page: page(said)? }.into()

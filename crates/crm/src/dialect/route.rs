@@ -65,6 +65,8 @@ pub enum Operation<'a> {
     Update(&'a str, &'a str),
     Delete(&'a str, &'a str),
     Restore(&'a str, &'a str),
+    Merge(&'a str, &'a str),
+    Assert(&'a str),
     Search(&'a str),
     Batch(&'a str),
     /// Sends an e-mail. Over HTTP it is `Create("emails")`, and the fields decide.
@@ -124,6 +126,8 @@ impl Operation<'_> {
             | Operation::Operations
             | Operation::Create(_)
             | Operation::Update(..)
+            | Operation::Merge(..)
+            | Operation::Assert(_)
             | Operation::Batch(_)
             | Operation::SendEmail
             | Operation::AddMembers(_)
@@ -250,6 +254,8 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Patch,  [table, id])                          => Operation::Update(table, id),
         (Delete, [table, id])                          => Operation::Delete(table, id),
         (Post,   [table, id, "restore"])               => Operation::Restore(table, id),
+        (Post,   [table, "assert"])                    => Operation::Assert(table),
+        (Post,   [table, id, "merge"])                 => Operation::Merge(table, id),
         _                                              => return None,
     })
 }

@@ -19,6 +19,15 @@ pub enum Answer {
         /// Whether the record is new.
         created: bool,
     },
+    /// One record, with what else there is to say about the write.
+    Written {
+        /// The record.
+        record: Record,
+        /// Whether the record is new.
+        created: bool,
+        /// A name and its value. Ids in it have their stored form.
+        about: (&'static str, Value),
+    },
     /// The record of an e-mail that is sent.
     Email {
         /// The record.
@@ -73,8 +82,12 @@ pub enum Answer {
     },
     /// The workspace's tables.
     Tables {
-        /// The tables, one a row, with the column `name`.
+        /// The tables, one a row, with the columns `name` and `kind`.
         rows: Rows,
+        /// The cursor of the next page; `None` if this is the last one.
+        next_cursor: Option<String>,
+        /// The most tables that the answer could have.
+        limit: usize,
     },
     /// One JSON object, as text.
     Object {
@@ -139,6 +152,16 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Whether this name is what it says about a write. A column of that name has the first right to it.
+    pub fn says(&self, said: &str) -> bool {
+        match self {
+            Answer::Written { record, about: (name, _), .. } => {
+                *name == said && record.row.columns().iter().all(|column| &*column.name != said)
+            }
+            _ => false,
+        }
+    }
+
     /// The HTTP status: 201 if something is new, 202 if it is still to be done, otherwise 200.
     pub fn status(&self) -> u16 {
         if let Answer::Email { status: EmailStatus::Queued | EmailStatus::Held, .. } = self {
@@ -146,6 +169,7 @@ impl Answer {
         }
         let is_new = match self {
             Answer::Record { created, .. }
+            | Answer::Written { created, .. }
             | Answer::Rows { created, .. }
             | Answer::Object { created, .. }
             | Answer::Run { created, .. } => *created,

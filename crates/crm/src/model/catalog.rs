@@ -139,7 +139,9 @@ impl Catalog {
     pub fn table(&self, name: &str) -> Result<&Table, Fault> {
         self.tables.get(name).ok_or_else(|| Fault::NoSuchTable {
             name: name.to_owned(),
-            nearest: nearest(name, self.tables.keys().map(String::as_str)),
+            nearest: entity::by_word(&name.to_lowercase())
+                .map(|it| it.table.to_owned())
+                .or_else(|| nearest(name, self.tables.keys().map(String::as_str))),
         })
     }
 

@@ -167,6 +167,12 @@ pub const CODES: &[Code] = &[
         "Look at `conflicts`. `on_conflict: \"skip\"` leaves these rows and puts back the rest.",
     ),
     code(
+        "ambiguous",
+        &[409],
+        "Several records match. `message` names them.",
+        "Match by more fields, or update one of them by its id. `POST /v1/{table}/{id}/merge` makes one of them.",
+    ),
+    code(
         "already_undone",
         &[409],
         "Nothing is left to undo.",
@@ -353,6 +359,7 @@ mod tests {
             refused("control_not_supported"),
             refused("confirmation_required"),
             refused("run_finished"),
+            refused("ambiguous"),
             refused("already_undone"),
             refused("undo_expired"),
             Fault::MaxAffectedExceeded { message: text(), affected: serde_json::Value::Null },

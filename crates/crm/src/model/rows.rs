@@ -45,11 +45,12 @@ impl Rows {
         &self.columns
     }
 
-    /// The JSON text of a cell.
+    /// The JSON text of a cell. A cell that does not exist is `null`: SQL of the workspace's decides which rows a statement returns.
     pub fn cell(&self, row: usize, column: usize) -> &[u8] {
         let at = row * self.columns.len() + column;
-        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
-        &self.data[start..self.ends[at] as usize]
+        let end = |at: usize| self.ends.get(at).map(|end| *end as usize);
+        let start = at.checked_sub(1).map_or(Some(0), end);
+        start.zip(end(at)).and_then(|(start, end)| self.data.get(start..end)).unwrap_or(b"null")
     }
 
     /// The JSON text of a cell, by its column's name. Returns `None` if the row or the column does not exist.
@@ -72,6 +73,20 @@ impl Rows {
             self.len = len;
             self.ends.truncate(len * self.columns.len());
             self.data.truncate(self.ends.last().map_or(0, |end| *end as usize));
+        }
+    }
+
+    /// The rows from `start` on, without those before.
+    pub fn starting_at(&self, start: usize) -> Rows {
+        let start = start.min(self.len);
+        let cells = start * self.columns.len();
+        let skipped = cells.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0);
+        Rows {
+            columns: self.columns.clone(),
+            data: self.data[skipped as usize..].to_vec(),
+            ends: self.ends[cells..].iter().map(|end| end - skipped).collect(),
+            len: self.len - start,
+            is_cut: self.is_cut,
         }
     }
 

@@ -118,7 +118,8 @@ fn array_literal(items: &[Value], inner: &TypeKind) -> String {
     out
 }
 
-fn push_quoted(out: &mut String, text: &str) {
+/// Appends a text in quotes, as literals of arrays and records have it.
+pub fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {
         if matches!(character, '"' | '\\') {

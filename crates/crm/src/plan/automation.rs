@@ -1,5 +1,7 @@
 //! Automations: checks a rule when it is saved, decides whether an event meets its conditions, and turns its actions into asks.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::model::ask::{Ask, Single, Steps, UnknownStage};
@@ -243,23 +245,28 @@ pub fn filled(action: &Value, columns: ColumnLookUp, records: &Map<String, Value
 
 /// Whether an event's body meets all conditions. A field is a path into `data`; one that begins with `previous` is a path into
 /// the previous values.
-pub fn meets(conditions: &[Value], body: &Value) -> bool {
-    conditions.iter().all(|condition| holds(condition, body))
+/// `stored` knows the stored form of ids: a condition may name a record with the prefix of any dialect.
+pub fn meets(conditions: &[Value], body: &Value, stored: StoredForm) -> bool {
+    conditions.iter().all(|condition| holds(condition, body, stored))
 }
 
 /// Each condition with the value that was `found`, and whether it `holds`.
-pub fn explain(conditions: &[Value], body: &Value) -> Vec<Value> {
+pub fn explain(conditions: &[Value], body: &Value, stored: StoredForm) -> Vec<Value> {
     let explained = conditions.iter().map(|condition| {
         let mut explained = condition.clone();
         let found = find(body, condition["field"].as_str().unwrap_or_default());
         explained["found"] = found.cloned().unwrap_or_default();
-        explained["holds"] = holds(condition, body).into();
+        explained["holds"] = holds(condition, body, stored).into();
         explained
     });
     explained.collect()
 }
 
-fn holds(condition: &Value, body: &Value) -> bool {
+/// Returns an id in its stored form, and any other text unchanged.
+pub type StoredForm = fn(&str) -> Cow<'_, str>;
+
+fn holds(condition: &Value, body: &Value, stored: StoredForm) -> bool {
+    let same = |found, wanted| same(found, wanted, stored);
     let field = condition["field"].as_str().unwrap_or_default();
     let found = find(body, field).filter(|value| !value.is_null());
     let (wanted, op) = (&condition["value"], condition["op"].as_str().unwrap_or_default());
@@ -269,7 +276,9 @@ fn holds(condition: &Value, body: &Value) -> bool {
         "neq" => !same(found, wanted),
         "in" => wanted.as_array().is_some_and(|wanted| wanted.iter().any(|wanted| same(found, wanted))),
         "contains" => match (found, wanted) {
-            (Some(Value::String(text)), Value::String(part)) => text.to_lowercase().contains(&part.to_lowercase()),
+            (Some(Value::String(text)), Value::String(part)) => {
+                text.to_lowercase().contains(&part.to_lowercase()) || same(found, wanted)
+            }
             (Some(Value::Array(items)), wanted) => items.iter().any(|item| same(Some(item), wanted)),
             _ => false,
         },
@@ -286,10 +295,15 @@ fn find<'a>(body: &'a Value, field: &str) -> Option<&'a Value> {
 }
 
 /// Equality of values. Numbers are equal if they mean the same: 1 and 1.0.
-fn same(found: Option<&Value>, wanted: &Value) -> bool {
+fn same(found: Option<&Value>, wanted: &Value, stored: StoredForm) -> bool {
     match (found, wanted) {
         (None, wanted) => wanted.is_null(),
         (Some(Value::Number(found)), Value::Number(wanted)) => found == wanted || found.as_f64() == wanted.as_f64(),
+        (Some(Value::String(found)), Value::String(wanted)) => found == wanted || stored(found) == stored(wanted),
+        (Some(Value::Array(found)), Value::Array(wanted)) => {
+            found.len() == wanted.len()
+                && found.iter().zip(wanted).all(|(found, wanted)| same(Some(found), wanted, stored))
+        }
         (Some(found), wanted) => found == wanted,
     }
 }
@@ -445,6 +459,7 @@ mod tests {
             said(json!({"type": "move_deal_stage", "stage": "won2"})),
             "actions[1].stage: no such stage \"won2\"; there are lead, won, due."
         );
+        assert_eq!(check(json!({"type": "move_deal_stage", "stage": "replied"})), Ok(()));
         assert_eq!(
             said(json!({"type": "move_deal_stage", "stage": "lead", "pipeline": "renewals"})),
             "actions[1].stage: no such stage \"lead\"; there are won, due."
@@ -460,7 +475,8 @@ mod tests {
             "previous": {"stage": "lead"}});
         let check = |field: &str, op: &str, value: Value, expected: bool| {
             let condition = json!({"field": field, "op": op, "value": value});
-            assert_eq!(meets(std::slice::from_ref(&condition), &body), expected, "{condition}");
+            let meets = meets(std::slice::from_ref(&condition), &body, |text| text.into());
+            assert_eq!(meets, expected, "{condition}");
         };
         check("type", "eq", json!("email"), true);
         check("type", "neq", json!("email"), false);
@@ -473,6 +489,6 @@ mod tests {
         check("gone", "eq", json!(null), true);
         check("previous.stage", "eq", json!("lead"), true);
         check("nothing.at.all", "eq", json!("x"), false);
-        assert!(meets(&[], &body));
+        assert!(meets(&[], &body, |text| text.into()));
     }
 }

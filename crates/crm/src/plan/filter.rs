@@ -78,8 +78,7 @@ pub fn plan<'a>(table: &'a Table, filters: &[Filter], own: &[&str]) -> Result<Ve
 }
 
 fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Condition<'a>, Fault> {
-    let found = filter.readings.iter().find_map(|reading| Some((operand(table, &reading.subject)?, reading)));
-    let Some((operand, reading)) = found else {
+    let Some((operand, reading)) = chosen(table, filter) else {
         let known = table.columns.iter().map(|column| column.name.as_str()).chain(own.iter().copied());
         let name = match filter.readings.first().map(|reading| &reading.subject) {
             Some(Subject::Column(column) | Subject::Key { column, .. }) => column,
@@ -102,6 +101,18 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
         _ => None,
     };
     Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values, normal_form })
+}
+
+/// The first reading whose subject exists. Every key of a JSON column may exist, so one that is declared comes before one that is not:
+/// `custom.nps_gte` is a comparison of `nps`, if that is declared and `nps_gte` is not.
+fn chosen<'a, 'f>(table: &'a Table, filter: &'f Filter) -> Option<(Operand<'a>, &'f Reading)> {
+    let mut found = filter.readings.iter().filter_map(|reading| Some((operand(table, &reading.subject)?, reading)));
+    let first = found.next()?;
+    if !matches!(first.0, Operand::Key { declared: None, .. }) {
+        return Some(first);
+    }
+    let declared = found.find(|(operand, _)| matches!(operand, Operand::Key { declared: Some(_), .. }));
+    Some(declared.unwrap_or(first))
 }
 
 /// Converts a value to the form that the operand's type accepts.

@@ -117,7 +117,7 @@ impl Link<'_> {
         }
         if known.is_empty() {
             let message = "Another request created and deleted this association at the same time.".into();
-            return Err(Fault::Unavailable { retry_after: 1, message });
+            return Ok(Outcome::NoRow(Fault::Unavailable { retry_after: 1, message }));
         }
         Ok(Outcome::Answer(record(known, false)))
     }

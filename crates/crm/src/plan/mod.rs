@@ -16,12 +16,14 @@ pub mod filter;
 pub mod link;
 pub mod list;
 pub mod mailbox;
+pub mod merge;
 pub mod placeholder;
 pub mod raw;
 pub mod record;
 pub mod saved;
 pub mod search;
 pub mod search_all;
+pub mod tables;
 
 use crate::model::answer::Answer;
 use crate::model::ask::{Ask, STAGES, Single, Steps};
@@ -50,10 +52,12 @@ pub enum Plan<'a> {
     Delete(record::Delete<'a>),
     /// Restore a deleted record.
     Restore(record::Restore<'a>),
+    /// Merge records.
+    Merge(merge::Merge<'a>),
     /// Search a table.
     Search(search::Search<'a>),
-    /// List the tables.
-    Tables,
+    /// List the tables, or a page of them.
+    Tables(Option<tables::TablePage>),
     /// Describe the tables in full, or one of them.
     Schema(Option<&'a Table>),
 }
@@ -65,6 +69,14 @@ pub enum Outcome {
     Answer(Answer),
     /// The columns of the result differ from the catalog. The ask must be planned again with a fresh catalog.
     CatalogIsOld,
+    /// No row was written. The fault says why, unless the row is there for it (`sql::write::target`): then code of the workspace's own left it out.
+    NoRow(Fault),
+}
+
+/// The fault of a row that a trigger of the workspace's own does not let the server write. `kith.write_each()` says the same.
+pub fn left_out() -> Fault {
+    let message = "a trigger of the workspace's own left the row out.".into();
+    Fault::ValidationFailed { message, hint: None, field: None }
 }
 
 /// Resolves an ask. Asks of several steps have their own plans: [`raw`], [`saved`], [`batch`], [`search_all`].
@@ -101,8 +113,11 @@ pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
             record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
         }
         Single::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
+        Single::Merge { table, id, from, prefer } => {
+            merge::plan(writable(catalog.table(table)?)?, id, from, prefer).map(Plan::Merge)
+        }
         Single::Search { table, words, page } => search::plan(catalog.table(table)?, words, page).map(Plan::Search),
-        Single::Tables => Ok(Plan::Tables),
+        Single::Tables { page } => page.as_ref().map(tables::plan).transpose().map(Plan::Tables),
         Single::Schema { table } => {
             let table = table.as_deref().map(|name| catalog.table(name)).transpose()?;
             Ok(Plan::Schema(table))
@@ -180,8 +195,9 @@ impl<'a> Plan<'a> {
             | Plan::Update(_)
             | Plan::Delete(_)
             | Plan::Restore(_)
+            | Plan::Merge(_)
             | Plan::Search(_)
-            | Plan::Tables
+            | Plan::Tables(_)
             | Plan::Schema(_) => false,
         }
     }
@@ -196,8 +212,9 @@ impl<'a> Plan<'a> {
             Plan::Update(update) => update.table,
             Plan::Delete(delete) => delete.table,
             Plan::Restore(restore) => restore.table,
+            Plan::Merge(merge) => merge.table,
             Plan::Search(search) => search.table,
-            Plan::Tables | Plan::Schema(_) => return None,
+            Plan::Tables(_) | Plan::Schema(_) => return None,
         })
     }
 
@@ -211,8 +228,9 @@ impl<'a> Plan<'a> {
             Plan::Update(update) => update.answer(results),
             Plan::Delete(delete) => delete.answer(results),
             Plan::Restore(restore) => restore.answer(results),
+            Plan::Merge(merge) => merge.answer(results),
             Plan::Search(search) => search.answer(results),
-            Plan::Tables => Ok(Outcome::Answer(Answer::Tables { rows: one(results)? })),
+            Plan::Tables(page) => Ok(Outcome::Answer(tables::answer(page.as_ref(), one(results)?))),
             Plan::Schema(_) => {
                 let rows = one(results)?;
                 let text = rows.named(0, "schema").map(|json| String::from_utf8_lossy(json).into_owned());

@@ -14,7 +14,7 @@ use crate::model::rows::Rows;
 use crate::model::value::{TypeKind, array_of_texts, has_nul};
 use crate::plan::cell::{is_free_form, nul, value_for};
 use crate::plan::edits::{self, Edit, KeyEdit, kind_of};
-use crate::plan::{Outcome, has_columns, one};
+use crate::plan::{Outcome, has_columns, left_out, one};
 
 /// The name of a row.
 #[derive(Clone, Debug)]
@@ -336,8 +336,11 @@ impl Find<'_> {
 impl Create<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
-        if let (true, Some(pipeline)) = (row.is_empty(), &self.within) {
-            return Err(no_pipeline(pipeline));
+        if row.is_empty() {
+            return match &self.within {
+                Some(pipeline) => Ok(Outcome::NoRow(no_pipeline(pipeline))),
+                None => Err(left_out()),
+            };
         }
         Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: true }))
     }
@@ -356,7 +359,7 @@ impl<'a> Update<'a> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {
-            return Err(not_found(self.table, &self.name.value));
+            return Ok(Outcome::NoRow(not_found(self.table, &self.name.value)));
         }
         Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: false }))
     }
@@ -366,7 +369,7 @@ impl Restore<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {
-            return Err(not_found(self.table, &self.name.value));
+            return Ok(Outcome::NoRow(not_found(self.table, &self.name.value)));
         }
         Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: false }))
     }
@@ -376,7 +379,7 @@ impl Delete<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {
-            return Err(not_found(self.table, &self.name.value));
+            return Ok(Outcome::NoRow(not_found(self.table, &self.name.value)));
         }
         let text = |name| String::from_utf8_lossy(row.named(0, name).unwrap_or(b"null")).into_owned();
         Ok(Outcome::Answer(Answer::Deleted {
@@ -391,7 +394,7 @@ impl Delete<'_> {
 }
 
 /// A record as the write returned it. Its columns are not compared with the catalog, because the write is done.
-fn bare(table: &Table, row: Rows) -> Record {
+pub(super) fn bare(table: &Table, row: Rows) -> Record {
     let width = row.columns().len();
     Record { entity: table.entity(), row, width, parts: Vec::new(), related: Vec::new() }
 }
@@ -412,6 +415,6 @@ pub(super) fn no_pipeline(pipeline: &PipelineName) -> Fault {
     Fault::NotFound { table: PIPELINES.into(), id: id.to_owned() }
 }
 
-fn not_found(table: &Table, id: &str) -> Fault {
+pub(super) fn not_found(table: &Table, id: &str) -> Fault {
     Fault::NotFound { table: table.name.clone(), id: id.to_owned() }
 }

@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod inbound;
 pub mod link;
 pub mod log;
+pub mod merge;
 pub mod pages;
 pub mod read;
 pub mod saved;
@@ -167,8 +168,9 @@ fn own_statements(plan: &Plan<'_>) -> Vec<Sql> {
         Plan::Update(update) => vec![write::update(update)],
         Plan::Delete(delete) => vec![write::delete(delete)],
         Plan::Restore(restore) => vec![write::restore(restore)],
+        Plan::Merge(merge) => merge::merge(merge),
         Plan::Search(search) => vec![search::search(search)],
-        Plan::Tables => vec![describe::tables()],
+        Plan::Tables(_) => vec![describe::tables()],
         Plan::Schema(table) => vec![describe::schema(table.map(|table| table.name.as_str()))],
     }
 }

@@ -167,6 +167,14 @@ pub fn add_members(list_id: &str, ids: &[String], actor: &str) -> [Sql; 2] {
     [add, show]
 }
 
+/// Selects a member of a static list.
+pub fn member(list_id: &str, member_id: &str) -> Sql {
+    let mut sql = Sql::new("SELECT FROM public.list_members AS m WHERE m.list_id = ");
+    sql.bind(Some(list_id.to_owned()), Label::Own).push(" AND m.member_id = ");
+    sql.bind(Some(member_id.to_owned()), Label::Own);
+    sql
+}
+
 /// Removes a member of a static list.
 pub fn remove_member(list_id: &str, member_id: &str) -> Sql {
     let mut sql = Sql::new("DELETE FROM public.list_members AS m WHERE m.list_id = ");

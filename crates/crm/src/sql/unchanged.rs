@@ -27,10 +27,12 @@ pub fn unchanged(plan: &Plan<'_>) -> Option<Sql> {
         }
         Plan::Create(create) => create.values.iter().any(|(name, _)| is_own(name)).then(|| statement(table, false)),
         Plan::Update(update) => update.changes.iter().any(|(name, _)| is_own(name)).then(|| statement(table, false)),
+        // A column that the catalog does not know would keep the value of the record that goes.
+        Plan::Merge(_) => Some(statement(table, false)),
         Plan::List(_) | Plan::Find(_) | Plan::Delete(_) | Plan::Restore(_) => {
             (table.entity().is_none() && table.writable).then(|| statement(table, false))
         }
-        Plan::Link(_) | Plan::Search(_) | Plan::Tables | Plan::Schema(_) => None,
+        Plan::Link(_) | Plan::Search(_) | Plan::Tables(_) | Plan::Schema(_) => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! INSERT, UPDATE and DELETE statements for one record.
 
+use crate::model::catalog::Table;
 use crate::model::naming::MAX_NAME;
-use crate::plan::record::{Change, Create, Delete, PLACE, Restore, Update};
+use crate::plan::Plan;
+use crate::plan::record::{Change, Create, Delete, Name, PLACE, Restore, Update};
 use crate::sql::edits;
-use crate::sql::read::{is_pipeline, named};
+use crate::sql::read::{is_pipeline, named, pipeline};
 use crate::sql::{Label, Sql};
 
 /// Provides the name `deleted_at` for a table without that column. If the table has got the column since the catalog
@@ -90,6 +92,30 @@ pub fn update(update: &Update<'_>) -> Sql {
         sql.push(" RETURNING t.*");
     }
     sql
+}
+
+/// Selects the row that a write changes, or the pipeline of a new stage. `None` if the plan has neither.
+pub fn target(plan: &Plan<'_>) -> Option<Sql> {
+    let of = |table: &Table, name: &Name<'_>, is_live: bool| {
+        let mut sql = Sql::new("SELECT FROM ");
+        sql.table(&table.name).push(" AS t WHERE ");
+        named(&mut sql, name);
+        sql.push(if is_live && table.soft_deletes() { " AND t.deleted_at IS NULL" } else { "" });
+        sql
+    };
+    match plan {
+        Plan::Create(create) => create.within.as_ref().map(pipeline),
+        Plan::Update(update) => Some(of(update.table, &update.name, true)),
+        Plan::Delete(delete) => Some(of(delete.table, &delete.name, !delete.hard)),
+        Plan::Restore(restore) => Some(of(restore.table, &restore.name, false)),
+        Plan::List(_)
+        | Plan::Find(_)
+        | Plan::Link(_)
+        | Plan::Merge(_)
+        | Plan::Search(_)
+        | Plan::Tables(_)
+        | Plan::Schema(_) => None,
+    }
 }
 
 /// Restores a hidden row and returns it.

@@ -75,6 +75,30 @@ fn answers_with_records() {
         "answers_records",
         &[
             ("a new deal", Some("deals"), Answer::Record { record: deal(), created: true }),
+            (
+                "a merged deal",
+                Some("deals"),
+                Answer::Written {
+                    record: deal(),
+                    created: false,
+                    about: ("merged", json!({"from": [ids("d_~")], "moved": {"activities": 2}, "dropped": {}})),
+                },
+            ),
+            (
+                "an asserted row with a column of that name",
+                Some("projects"),
+                Answer::Written {
+                    record: Record {
+                        entity: None,
+                        row: rows(&["id", "outcome"], &[&[json!(1), json!("own")]]),
+                        width: 2,
+                        parts: Vec::new(),
+                        related: Vec::new(),
+                    },
+                    created: true,
+                    about: ("outcome", "created".into()),
+                },
+            ),
             ("a page", Some("contacts"), page("contacts", &["n", "id"], &[json!(1), json!("c_~")], Some("next"))),
             ("a page of another table", Some("projects"), page("projects", &["n", "id"], &[json!(1), json!(7)], None)),
             (
@@ -158,6 +182,8 @@ fn answers_of_other_kinds() {
                         &["name", "kind"],
                         &[&[json!("deals"), json!("builtin")], &[json!("notes"), json!("custom")]],
                     ),
+                    next_cursor: Some("CURSOR".into()),
+                    limit: 2,
                 },
             ),
             ("an object", None, Answer::Object { text: r#"{"tables":[]}"#.into(), created: false }),

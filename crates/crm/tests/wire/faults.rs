@@ -50,6 +50,7 @@ fn faults() -> Vec<Fault> {
             existing_id: Some(ids("c_~")),
         },
         refused("unknown_control"),
+        refused("ambiguous"),
         refused("control_not_supported"),
         refused("confirmation_required"),
         refused("run_finished"),

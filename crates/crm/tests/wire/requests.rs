@@ -72,6 +72,29 @@ fn requests_for_records() {
             same("DELETE companies/co_~", Value::Null),
             same("DELETE companies/co_~?hard=true", Value::Null),
             same("POST companies/co_~/restore", Value::Null),
+            [
+                (
+                    "POST deals/d_~/merge",
+                    json!({"from": ["deal_~"], "prefer": {"amount_cents": "d_~", "custom.plan": "d_~"}}),
+                ),
+                (
+                    "POST deals/deal_~/merge",
+                    json!({"from": ["d_~"], "prefer": {"value_cents": "d_~", "metadata.plan": "d_~"}}),
+                ),
+            ],
+            same("POST contacts/c_~/merge", json!({"from": []})),
+            same("POST contacts/c_~/merge", json!({"prefer": {}})),
+            [
+                (
+                    "POST deals/assert",
+                    json!({"match": ["name", "custom.ext"], "data": {"name": "T", "custom": {"ext": 7}}}),
+                ),
+                (
+                    "POST deals/assert",
+                    json!({"match": ["title", "metadata.ext"], "data": {"title": "T", "metadata": {"ext": 7}}}),
+                ),
+            ],
+            same("POST contacts/assert", json!({"match": ["email"], "data": {}})),
             same("GET contacts/search?q=ada&limit=5", Value::Null),
             same("GET search?q=ada", Value::Null),
             same("GET projects/7", Value::Null),

@@ -3,6 +3,7 @@
 
 mod account;
 mod binaries;
+mod checkpoint;
 mod data_dir;
 mod identity;
 mod initdb;
@@ -17,11 +18,12 @@ mod supervisor;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 pub use self::binaries::Binaries;
+use self::checkpoint::CheckpointWork;
 pub use self::data_dir::make_all as make_data_dir;
 pub use self::processes::Processes;
 use self::supervisor::{Shared, State};
@@ -34,8 +36,14 @@ pub(crate) const PGDATA: &str = "pg";
 /// The prefix of the names of an unfinished initdb.
 pub(crate) const UNFINISHED: &str = "pg.new";
 
-/// How long sessions may take to end after a stop.
+/// How long a server that is stopped may do nothing: its sessions end, and a checkpoint is written.
 const FAST: Duration = Duration::from_secs(30);
+/// How long its checkpoint may take.
+const LONGEST: Duration = Duration::from_secs(300);
+/// After this time the log says what is waited for.
+const SLOW: Duration = Duration::from_secs(5);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long the server may then take to end without a checkpoint.
 const IMMEDIATE: Duration = Duration::from_secs(5);
 /// The port in the socket's name. The server listens nowhere else.
@@ -129,16 +137,46 @@ impl Cluster {
         }
     }
 
-    /// Shuts the server down: its sessions are ended and a checkpoint is written. If that takes too long it is killed, which
-    /// costs a recovery at the next start and loses no data.
+    /// Shuts the server down: its sessions are ended and a checkpoint is written. On a slow disk that takes minutes; it is waited for while it
+    /// goes on. If the server does not end, it is killed, which costs a recovery at the next start and loses no data.
     pub async fn stop(&self) {
-        for (signal, limit) in [(Signal::INT, FAST), (Signal::QUIT, IMMEDIATE), (Signal::KILL, IMMEDIATE)] {
+        self.shared.stop(Signal::INT);
+        if !self.ends_by_itself().await {
+            self.stop_at_once().await;
+        }
+    }
+
+    /// Ends the server without a checkpoint. The next start recovers, and no data is lost.
+    pub async fn stop_at_once(&self) {
+        for signal in [Signal::QUIT, Signal::KILL] {
             self.shared.stop(signal);
-            if tokio::time::timeout(limit, until(&self.shared, State::is_final)).await.is_ok() {
+            if tokio::time::timeout(IMMEDIATE, until(&self.shared, State::is_final)).await.is_ok() {
                 return;
             }
-            tracing::warn!(after = ?signal, seconds = limit.as_secs(), "PostgreSQL has not stopped");
+            tracing::warn!(after = ?signal, seconds = IMMEDIATE.as_secs(), "PostgreSQL has not stopped");
         }
+    }
+
+    /// Whether a server that was told to stop ends. It is given up when its checkpoint does not go on, or takes too long.
+    async fn ends_by_itself(&self) -> bool {
+        let begun = Instant::now();
+        let (mut last, mut worked_at, mut is_said) = (None, begun, false);
+        while worked_at.elapsed() < FAST && begun.elapsed() < LONGEST {
+            if tokio::time::timeout(LOOK, until(&self.shared, State::is_final)).await.is_ok() {
+                return true;
+            }
+            let work = self.shared.pid().and_then(CheckpointWork::of);
+            if work.as_ref().is_some_and(|work| work.goes_on(last.as_ref())) {
+                worked_at = Instant::now();
+            }
+            last = work;
+            if begun.elapsed() > SLOW && !is_said {
+                is_said = true;
+                tracing::info!("PostgreSQL writes its last checkpoint; a second signal stops it at once");
+            }
+        }
+        tracing::warn!(seconds = begun.elapsed().as_secs(), "PostgreSQL has not stopped");
+        false
     }
 }
 

@@ -114,6 +114,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.current_actor IS 'Who is acting: api_key:…, user:…, automation:… or postgres:<role>.';
 
+CREATE FUNCTION kith.is_undo() RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT c.provenance ? 'undo_of' FROM kith.current_context() c);
+END $$;
+COMMENT ON FUNCTION kith.is_undo IS 'Whether this transaction undoes what an earlier one did.';
+
 -- The activity feed.
 
 CREATE TABLE public.activity (
@@ -364,9 +371,9 @@ BEGIN
         was := before ->> only_key;
       END IF;
     ELSE
-      key := kith.key_of(image, key_columns);
+      key := kith.key_of(image, key_columns, doubtful);
       IF previous ?| key_columns::text[] THEN
-        was := kith.key_of(before, key_columns);
+        was := kith.key_of(before, key_columns, doubtful);
       END IF;
       named := inexact || ARRAY(SELECT d.name FROM unnest(doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
       IF named <> '{}' THEN
@@ -589,7 +596,7 @@ COMMENT ON FUNCTION kith.record_dropped_columns IS 'Adds an entry when a column 
 -- What PUBLIC may call. All other functions are for the server's own ones, and for the triggers of built-in tables.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text, text), kith.record_conflict(text, text, text, text, jsonb),
-  kith.current_actor() TO PUBLIC;
+  kith.current_actor(), kith.is_undo() TO PUBLIC;
 
 -- section: admin
 

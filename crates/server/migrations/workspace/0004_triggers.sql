@@ -25,7 +25,7 @@ COMMENT ON FUNCTION kith.no_truncate IS 'Refuses TRUNCATE, which the feed would 
 -- References. A foreign key accepts a row that is soft-deleted; these functions refuse it. Each reads one column of the row, so
 -- each column that refers to a table with deleted_at has a function of its own, named after the column. make_builtin() finds it.
 -- A row that is inserted with its own, earlier time of creation comes from a backup or from another system. What it refers to may have been
--- deleted since, and refusing it would lose the row, and with COPY the whole table.
+-- deleted since, and refusing it would lose the row, and with COPY the whole table. The same holds for a reference that undo puts back.
 DO $$
 DECLARE
   r record;
@@ -40,7 +40,7 @@ BEGIN
           RETURN NULL;
         END IF;
         PERFORM FROM public.%2$I r WHERE r.id = NEW.%3$I AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.%6$I >= now()) THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.%6$I >= now()) AND NOT (pg_trigger_depth() = 1 AND kith.is_undo()) THEN
           RAISE EXCEPTION '%% "%%" is deleted', %4$L, NEW.%3$I
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = %3$L, CONSTRAINT = TG_TABLE_NAME || %5$L,
                   HINT = 'Restore it first, or refer to another.';
@@ -57,7 +57,7 @@ CREATE FUNCTION kith.is_date(value text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
-              WHEN value ~* '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
+              WHEN value ~* '^\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
               ELSE false END;
 END $$;
 COMMENT ON FUNCTION kith.is_date IS 'Whether a text is a date, YYYY-MM-DD or RFC 3339.';
@@ -99,10 +99,10 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.check_custom IS 'Checks custom against the definitions in custom_fields.';
 
--- Associations.
+-- Associations and members of lists.
 
 -- The argument is the column that names a row; for built-in tables it is id. The function has no rights of its own: the role that
--- deletes the record could delete the associations too.
+-- deletes the record could delete the associations and the members too.
 CREATE FUNCTION kith.unlink() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -111,9 +111,10 @@ DECLARE
 BEGIN
   DELETE FROM public.associations a WHERE a.from_type = subject AND a.from_id = key;
   DELETE FROM public.associations a WHERE a.to_type = subject AND a.to_id = key;
+  DELETE FROM public.list_members m USING public.lists l WHERE m.member_id = key AND l.id = m.list_id AND l.target_table = TG_TABLE_NAME;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.unlink IS 'Deletes the associations of a record that is deleted for good.';
+COMMENT ON FUNCTION kith.unlink IS 'Deletes the associations and the list memberships of a record that is deleted for good.';
 
 -- The triggers of a built-in table.
 
@@ -242,4 +243,4 @@ COMMENT ON FUNCTION kith.hide_duplicates IS 'Soft-deletes all but the oldest of 
 -- EXECUTE on them the workspace could use them for its own.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text, text), kith.record_conflict(text, text, text, text, jsonb),
-  kith.current_actor(), kith.touch(), kith.is_date(text), kith.unlink(), kith.hide_duplicates() TO PUBLIC;
+  kith.current_actor(), kith.is_undo(), kith.touch(), kith.is_date(text), kith.unlink(), kith.hide_duplicates() TO PUBLIC;

@@ -172,12 +172,13 @@ COMMENT ON FUNCTION kith.place_stage IS 'Gives a stage its position, and refuses
 
 -- A stage that is put at a taken position gets it, and the stages from there on move up by one until there is a gap. A stage that is
 -- moved up to a taken position comes after the one that had it: the stages between move down by one. This is done only after a
--- statement that the client sent: after a trigger's statement the order is not complete yet.
+-- statement that the client sent: after a trigger's statement the order is not complete yet. Undo writes the positions with several
+-- statements, and then calls restore_order().
 CREATE FUNCTION kith.order_stages() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
-  IF pg_trigger_depth() > 1 THEN
+  IF pg_trigger_depth() > 1 OR kith.is_undo() THEN
     RETURN NULL;
   END IF;
   IF TG_OP = 'INSERT' THEN
@@ -211,7 +212,7 @@ CREATE FUNCTION kith.order_pipelines() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
-  IF pg_trigger_depth() > 1 THEN
+  IF pg_trigger_depth() > 1 OR kith.is_undo() THEN
     RETURN NULL;
   END IF;
   IF TG_OP = 'INSERT' THEN

@@ -297,21 +297,23 @@ COMMENT ON FUNCTION kith.attach_email IS 'Puts the addresses of an email into th
 -- checks only what is new.
 CREATE FUNCTION kith.check_mail_references() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE place text; noun text; missing text;
+DECLARE place text; noun text; missing text; undoes boolean;
 BEGIN
   IF TG_OP = 'INSERT' AND NEW.created_at < now()
      OR TG_OP = 'UPDATE' AND NEW.contact_ids = OLD.contact_ids AND NEW.company_ids = OLD.company_ids AND NEW.deal_ids = OLD.deal_ids THEN
     RETURN NULL;
   END IF;
+  -- What undo puts back may have been soft-deleted since.
+  undoes := pg_trigger_depth() = 1 AND kith.is_undo();
   SELECT x.place, x.noun, x.id INTO place, noun, missing FROM (
     SELECT 'contact_ids', 'contact', i.id FROM unnest(NEW.contact_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND r.deleted_at IS NULL)
+     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND (r.deleted_at IS NULL OR undoes))
     UNION ALL
     SELECT 'company_ids', 'company', i.id FROM unnest(NEW.company_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND r.deleted_at IS NULL)
+     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND (r.deleted_at IS NULL OR undoes))
     UNION ALL
     SELECT 'deal_ids', 'deal', i.id FROM unnest(NEW.deal_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND r.deleted_at IS NULL)
+     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND (r.deleted_at IS NULL OR undoes))
   ) x(place, noun, id) LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'there is no live % "%"', noun, missing

@@ -11,7 +11,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 300 SET search_path = pg_catalog, 
 DECLARE value text := lower(left(array_to_string(parts, ' '), 10000));
 BEGIN
   -- This runs for each row that is compared, so common texts take a short path.
-  value := replace(replace(replace(replace(replace(value, '@', ' '), '.', ' '), '-', ' '), ',', ' '), '''', '');
+  value := translate(value, '@.-,''', '    ');
   IF value ~ '[^a-z0-9 ]' THEN
     IF octet_length(value) <> char_length(value) THEN
       value := regexp_replace(normalize(value, NFKD),
@@ -38,7 +38,7 @@ COMMENT ON FUNCTION kith.search_text IS 'The texts as one, in lower-case Latin l
 -- The zero in brackets is dialled only without the code of the country: +44 (0)20 7946 0018 is 442079460018. The national form,
 -- 02079460018, is found in it, because search_terms() leaves out leading zeros.
 CREATE FUNCTION kith.phone_digits(phone text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   IF octet_length(phone) <> char_length(phone) THEN
     phone := translate(normalize(phone, NFKC), '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹‐‑‒–—―−·•', '01234567890123456789---------');

@@ -109,9 +109,11 @@ CREATE TABLE kith.seal (
   xid xid8 PRIMARY KEY,
   most integer,
   is_dry boolean NOT NULL,
-  passed timestamptz
+  passed timestamptz,
+  children text[]
 );
 COMMENT ON TABLE kith.seal IS 'Transactions that may change at most so many rows, or that may not be committed.';
+COMMENT ON COLUMN kith.seal.children IS 'Which tables were children of which before the first DDL of a transaction that may change so many rows.';
 COMMENT ON COLUMN kith.seal.passed IS 'The start of the statement in which SET CONSTRAINTS last ran the trigger that refuses to commit.';
 CREATE TABLE kith.judgement (
   xid xid8 NOT NULL
@@ -162,7 +164,7 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
-                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful,
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull AND a.attnum <> ALL (i.indkey::smallint[]))), '{}') AS doubtful,
                   coalesce(bool_or(kith.base_type(a.atttypid) IN ('interval'::regtype, 'bytea'::regtype)), false) AS is_styled
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
@@ -190,9 +192,10 @@ COMMENT ON FUNCTION kith.base_type IS 'The type that a domain is of; any other t
 
 -- Changes.
 
-CREATE FUNCTION kith.key_of(image jsonb, key name[]) RETURNS text
+-- A key of jsonb is its JSON: null and "null" are two keys.
+CREATE FUNCTION kith.key_of(image jsonb, key name[], doubtful name[]) RETURNS text
 LANGUAGE sql IMMUTABLE
-RETURN CASE WHEN cardinality(key) = 1 THEN image ->> key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text)::text FROM unnest(key) k(name)) END;
+RETURN CASE WHEN key <@ doubtful AND cardinality(key) = 1 THEN (image -> key[1]::text)::text WHEN cardinality(key) = 1 THEN image ->> key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text)::text FROM unnest(key) k(name)) END;
 COMMENT ON FUNCTION kith.key_of IS 'The key of a row as text.';
 
 CREATE FUNCTION kith.exact_texts_query(columns name[], "row" text) RETURNS text
@@ -227,7 +230,7 @@ BEGIN
     -- Most foreign keys refer to the primary key, which the index finds.
     PERFORM FROM kith.change c JOIN kith.shape s ON s.id = c.shape
       WHERE c.xid = pg_current_xact_id() AND c.relation = (action ->> 'parent')::oid
-        AND (cardinality(target) > 1 OR s.key <> target::name[] OR coalesce(c.was, c.key) = old_values[1])
+        AND (cardinality(target) > 1 OR s.key <> target::name[] OR s.key <@ s.doubtful OR coalesce(c.was, c.key) = old_values[1])
         AND (c.op = 'D' AND action ->> 'on_delete' IN ('c', 'n', 'd') OR c.op = 'U' AND action ->> 'on_update' IN ('c', 'n', 'd') AND c.previous ?| target)
         AND ARRAY(SELECT (c.image || coalesce(c.previous, '{}')) ->> t.name FROM unnest(target) WITH ORDINALITY t(name, place) ORDER BY t.place) = old_values
       LIMIT 1;
@@ -297,7 +300,7 @@ BEGIN
   -- No column has this name.
   number := 'kith:' || gen_random_uuid();
   own := number || shape.generated::text[];
-  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
+  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L, %L)', shape.key, shape.doubtful) END;
   -- {row} is the expression for a row.
   texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
     SELECT string_agg(format(' || CASE WHEN i.image -> %1$L IN (''null'', ''0'')' || CASE op WHEN 'UPDATE' THEN ' OR i.before -> %1$L IN (''null'', ''0'')' ELSE '' END || ' THEN %2$s ELSE ''{}'' END',
@@ -366,7 +369,7 @@ BEGIN
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(note_entry.relation), note_entry.relation) AND s.is_current;
   IF FOUND THEN
     UPDATE kith.change AS c SET activity = note_entry.entry
-     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key) AND x.activity IS NULL
+     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key, shape.doubtful) AND x.activity IS NULL
                      ORDER BY x.seq DESC LIMIT 1);
   END IF;
 END $$;
@@ -408,10 +411,64 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.note_statement IS 'Notes TRUNCATE, and writes to a table without a primary key.';
 
+CREATE FUNCTION kith.children() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(i.inhrelid || ' ' || i.inhparent ORDER BY i.inhrelid, i.inhparent), '{}') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+   WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+$$;
+COMMENT ON FUNCTION kith.children IS 'Which tables are children of which: the oids of a partition, or of a table that inherits, and of its parent.';
+
+CREATE FUNCTION kith.note_children() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL AND s.children IS NULL) THEN
+    UPDATE kith.seal AS s SET children = kith.children() WHERE s.xid = pg_current_xact_id_if_assigned();
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.note_children IS 'Notes which tables are children of which, if the transaction has a limit.';
+
+-- A table that becomes a child takes its rows along, and no trigger sees them. A child that was just created has none. What is compared is what was
+-- there before the first command, because a command may run code of the workspace's, which may run another one. Other sessions change it too; this
+-- one holds what it has changed.
+CREATE FUNCTION kith.refuse_adoption() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE known text[]; present text[] := kith.children(); what text;
+BEGIN
+  SELECT s.children INTO known FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL;
+  IF known IS NULL THEN
+    RETURN;
+  END IF;
+  SELECT CASE WHEN x.is_new THEN CASE WHEN c.relispartition THEN 'ATTACH PARTITION' ELSE 'INHERIT' END
+              ELSE CASE WHEN p.relkind = 'p' THEN 'DETACH PARTITION' ELSE 'NO INHERIT' END END INTO what
+    FROM (SELECT n.pair, true AS is_new FROM unnest(present) n(pair) WHERE n.pair <> ALL (known)
+           UNION ALL SELECT k.pair, false FROM unnest(known) k(pair) WHERE k.pair <> ALL (present)) x
+   CROSS JOIN LATERAL (SELECT split_part(x.pair, ' ', 1)::oid AS child, split_part(x.pair, ' ', 2)::oid AS parent) i
+    LEFT JOIN pg_class c ON c.oid = i.child LEFT JOIN pg_class p ON p.oid = i.parent
+   WHERE kith_guard.holds_alone(i.child)
+     AND i.child NOT IN (SELECT d.objid FROM pg_event_trigger_ddl_commands() d WHERE d.classid = 'pg_class'::regclass AND d.command_tag = 'CREATE TABLE')
+   LIMIT 1;
+  IF FOUND THEN
+    PERFORM kith.refuse_uncounted(what || ' is', 'Send it without the limit.');
+  END IF;
+  IF present <> known THEN
+    UPDATE kith.seal AS s SET children = present WHERE s.xid = pg_current_xact_id_if_assigned();
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.refuse_adoption IS 'Refuses commands by which a table with its rows becomes a child of another one, or ceases to be one, if the transaction has a limit.';
+
+-- What is dropped is known before the end of the command only. attach() drops triggers of the log's, which nobody asked for.
 CREATE FUNCTION kith.note_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
+  IF EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    RETURN;
+  END IF;
+  IF TG_EVENT = 'sql_drop' THEN
+    IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
+                WHERE d.object_type = 'trigger' AND d.address_names[3] NOT IN ('!kith_capture', '!kith_capture_all', 'kith_truncate', 'kith_statement', 'kith_row')) THEN
+      PERFORM kith.note_gap(TG_TAG);
+    END IF;
+  ELSIF TG_TAG <> 'DROP TRIGGER' AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
     PERFORM kith.note_gap(TG_TAG);
   END IF;
 END $$;
@@ -713,7 +770,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.rows_of, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.children, kith.note_children, kith.refuse_adoption, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome, kith.rows_of FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
 GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 
@@ -723,7 +780,7 @@ GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kit
 -- the whole text that the client sent is one.
 CREATE FUNCTION kith_guard.dumped_trigger() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement|kith_row)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
          || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
 $$;
 COMMENT ON FUNCTION kith_guard.dumped_trigger IS 'The name and the table of a trigger of the change log that a dump creates.';
@@ -741,6 +798,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith_guard.give_way_to_dump IS 'Lets a trigger of the change log that a dump creates take the place of the one that is there.';
 REVOKE ALL ON FUNCTION kith_guard.give_way_to_dump() FROM PUBLIC;
+
+CREATE FUNCTION kith_guard.holds_alone(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM kith_guard.pg_lock_status() l WHERE l.locktype = 'relation' AND l.database = kith_guard.own_database()
+                    AND l.relation = holds_alone.relation AND l.mode = 'AccessExclusiveLock' AND l.granted AND l.pid = pg_backend_pid())
+$$;
+COMMENT ON FUNCTION kith_guard.holds_alone IS 'Whether this session has a lock on a table that excludes all others.';
+GRANT EXECUTE ON FUNCTION kith_guard.holds_alone(oid) TO PUBLIC;
 
 -- It creates the triggers with the rights of the role that runs the DDL. Partitions get the row trigger from their root, under another name:
 -- a table that becomes a partition may have its own until then.
@@ -770,20 +835,24 @@ BEGIN
               WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
                 AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
                      OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('!kith_capture', 29, 'kith.capture'::regproc::oid), ('!kith_capture_all', 29, 'kith.capture'::regproc::oid),
-                          ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
+                          ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid),
+                          ('kith_row', 29, 'kith.note_statement'::regproc::oid))
                      OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
     RAISE EXCEPTION 'the triggers that keep the change log cannot be created, changed or disabled' USING ERRCODE = '42501',
       HINT = 'DISABLE TRIGGER takes the name of one of your own triggers; ALL and USER include Kith''s.';
   END IF;
   FOR x IN
     SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
-      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = coalesce(pg_partition_root(c.oid), c.oid) AND i.indisprimary) AS keyed FROM pg_class c
+      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = coalesce(pg_partition_root(c.oid), c.oid) AND i.indisprimary) AS keyed,
+                   NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid) AS inherits FROM pg_class c
              WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
             ('!kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('!kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
             ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
-            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed, 'kith.note_statement')) y(name, timing, is_wanted, f)
+            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.inherits, 'kith.note_statement'),
+            -- A statement that names a parent changes rows of this table too, and only runs triggers of rows here.
+            ('kith_row', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', NOT c.keyed AND c.inherits, 'kith.note_statement')) y(name, timing, is_wanted, f)
       LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0
      WHERE NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = c.oid) AND y.is_wanted <> (t.tgfoid IS NOT DISTINCT FROM y.f::oid)
        AND (y.is_wanted OR t.oid IS NOT NULL)
@@ -811,10 +880,17 @@ CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.
 ALTER EVENT TRIGGER kith_attach ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl();
 ALTER EVENT TRIGGER kith_note_ddl ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_note_drop ON sql_drop WHEN TAG IN ('DROP TRIGGER') EXECUTE FUNCTION kith.note_ddl();
+ALTER EVENT TRIGGER kith_note_drop ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_refuse_rewrite ON table_rewrite EXECUTE FUNCTION kith.refuse_rewrite();
 ALTER EVENT TRIGGER kith_refuse_rewrite ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_refuse_drop ON sql_drop EXECUTE FUNCTION kith.refuse_drop();
 ALTER EVENT TRIGGER kith_refuse_drop ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_note_children ON ddl_command_start EXECUTE FUNCTION kith.note_children();
+ALTER EVENT TRIGGER kith_note_children ENABLE ALWAYS;
+-- Its name comes before kith_attach, which runs commands of its own.
+CREATE EVENT TRIGGER kith_adoption ON ddl_command_end EXECUTE FUNCTION kith.refuse_adoption();
+ALTER EVENT TRIGGER kith_adoption ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_refuse_copy ON ddl_command_start WHEN TAG IN ('CREATE TABLE AS', 'SELECT INTO') EXECUTE FUNCTION kith.refuse_copy();
 ALTER EVENT TRIGGER kith_refuse_copy ENABLE ALWAYS;
 

@@ -215,7 +215,7 @@ BEGIN
   END IF;
   status := 'open';
   WITH shapes AS MATERIALIZED (
-         SELECT h.id, h.name::text AS name, h.key, h.only_key, h.columns, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns,
+         SELECT h.id, h.name::text AS name, h.key, h.only_key, h.doubtful, h.columns, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns,
                 m.id IS NOT NULL AND m.key = h.key AND r.oid IS NOT NULL AS is_there, m.key AS key_now, m.columns AS columns_now,
                 m.id = h.id AND r.oid IS NOT NULL AND h.only_key IS NOT NULL AS is_same
            FROM kith.shape h LEFT JOIN kith.shape m ON m.relation = h.relation AND m.is_current LEFT JOIN pg_class r ON r.oid = h.relation),
@@ -230,7 +230,7 @@ BEGIN
                 ARRAY[c.seq] AS members, NULL AS fault, s.columns_now
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.is_only),
        compared AS (
-         SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key) ELSE n.key END AS key_text,
+         SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act, n.via,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
@@ -250,6 +250,10 @@ BEGIN
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
+  -- The rest may be rows that were created and deleted.
+  IF items = '{}' AND EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL) THEN
+    status := 'undone';
+  END IF;
 END $$;
 COMMENT ON FUNCTION kith.undo_plan IS 'What undoing a run, a request or a change would put back. For the server, which knows the secret.';
 
@@ -306,9 +310,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.steps_back IS 'What puts changes back one by one, in that order. For the server, which knows the secret.';
 
+-- Another undo may have put the same rows back since this one read the log. The error makes the server repeat it, and it reads again.
+CREATE FUNCTION kith.check_standing(secret text, seqs bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF (SELECT count(*) FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL) <> cardinality(seqs) THEN
+    RAISE EXCEPTION 'another undo has put these rows back' USING ERRCODE = '40001';
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.check_standing IS 'Refuses changes that are undone. For the server, which knows the secret.';
+
 CREATE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[], wrote boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE undos text[];
+DECLARE marked bigint; undos text[];
 BEGIN
   PERFORM kith.check_secret(secret);
   -- What undoes nothing is no run.
@@ -316,7 +331,12 @@ BEGIN
     DELETE FROM kith.run r WHERE r.id = end_undo.id;
     RETURN false;
   END IF;
-  UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
+  UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL;
+  GET DIAGNOSTICS marked = ROW_COUNT;
+  -- It waits for another undo that is marking them. See check_standing().
+  IF marked <> cardinality(seqs) THEN
+    RAISE EXCEPTION 'another undo has put these rows back' USING ERRCODE = '40001';
+  END IF;
   -- What an undone undo had put back is as it was before it. An undo writes a row once, so it has no change of the keys that the row had in between.
   undos := ARRAY(SELECT DISTINCT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL);
   UPDATE kith.change AS c SET undone_by = NULL
@@ -332,6 +352,10 @@ BEGIN
   IF kind = 'run' THEN
     UPDATE kith.run AS r SET undone_by = end_undo.id WHERE r.id = target;
     UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
+  ELSE
+    -- The request or the entries of an undo.
+    UPDATE kith.run AS r SET undone_by = NULL
+     WHERE r.undone_by = ANY (undos) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.run = r.id AND c.undone_by = r.undone_by);
   END IF;
   UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
   RETURN true;
@@ -454,6 +478,90 @@ BEGIN
   END LOOP;
 END $$;
 COMMENT ON FUNCTION kith.write_again IS 'Writes the rows once more that were put back and are not as they were.';
+
+-- Keys and positions of pipelines and stages.
+
+CREATE FUNCTION kith.write_column(relation regclass, id text, name text, value anyelement) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  back constant jsonb := jsonb_build_object(name, value);
+  columns constant jsonb := jsonb_build_object('id', jsonb_build_array(0, 'text'::regtype::oid::bigint, -1), name, jsonb_build_array(0, pg_typeof(value)::oid::bigint, -1));
+BEGIN
+  PERFORM kith.write_back(kith.undo_statement('update', relation, columns, '{"id": null}', back), ARRAY[jsonb_build_object('id', id)], ARRAY[back]);
+END $$;
+COMMENT ON FUNCTION kith.write_column IS 'Writes one column of a row of a built-in table, as write_back() does.';
+
+-- A pipeline or stage that is deleted gives its key to the one that had it before. Otherwise what belongs to that one would come into the one that is
+-- deleted, and stay there or go with it. It keeps its key if rows outside the plan use it, because then it stays. Deals of the plan would follow it, so
+-- they get the old key back.
+CREATE FUNCTION kith.give_keys_back(INOUT items kith.undo_item[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE was jsonb;
+BEGIN
+  IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.name IN ('pipelines', 'pipeline_stages') AND i.act = 'delete' AND i.state = 'pending') THEN
+    RETURN;
+  END IF;
+  was := (SELECT jsonb_object_agg(d.id, jsonb_build_object('pipeline', d.pipeline, 'stage', d.stage))
+            FROM unnest(items) i JOIN public.deals d ON d.id = i.key_text
+           WHERE i.relation = 'public.deals'::regclass AND i.act = 'update' AND i.state = 'pending');
+  PERFORM kith.write_column('public.pipelines', p.id, 'key', p.key || ' (' || p.id || ')')
+     FROM unnest(items) i JOIN public.pipelines p ON p.id = i.key_text
+    WHERE i.relation = 'public.pipelines'::regclass AND i.act = 'delete' AND i.state = 'pending'
+      AND p.key IN (SELECT o.back ->> 'key' FROM unnest(items) o WHERE o.relation = i.relation AND o.act <> 'delete' AND o.state = 'pending')
+      AND NOT EXISTS (SELECT FROM public.pipeline_stages s WHERE s.pipeline = p.key
+                         AND s.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.relation = 'public.pipeline_stages'::regclass AND o.state = 'pending'))
+      AND NOT EXISTS (SELECT FROM public.deals d WHERE d.pipeline = p.key
+                         AND d.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.relation = 'public.deals'::regclass AND o.state = 'pending'));
+  PERFORM kith.write_column('public.pipeline_stages', s.id, 'key', s.key || ' (' || s.id || ')')
+     FROM unnest(items) i JOIN public.pipeline_stages s ON s.id = i.key_text
+    WHERE i.relation = 'public.pipeline_stages'::regclass AND i.act = 'delete' AND i.state = 'pending'
+      AND (s.pipeline, s.key) IN (
+            SELECT coalesce(o.back ->> 'pipeline', n.pipeline), coalesce(o.back ->> 'key', n.key) FROM unnest(items) o LEFT JOIN public.pipeline_stages n ON n.id = o.key_text
+             WHERE o.relation = i.relation AND o.act <> 'delete' AND o.state = 'pending')
+      AND NOT EXISTS (SELECT FROM public.deals d WHERE d.pipeline = s.pipeline AND d.stage = s.key
+                         AND d.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.relation = 'public.deals'::regclass AND o.state = 'pending'));
+  items := ARRAY(SELECT CASE WHEN d.id IS NULL THEN i
+                             ELSE jsonb_populate_record(i, jsonb_build_object('back', (was -> d.id) || i.back, 'target', (was -> d.id) || i.target)) END
+                   FROM unnest(items) i
+                   LEFT JOIN public.deals d ON d.id = i.key_text AND i.relation = 'public.deals'::regclass AND was ? d.id
+                                           AND (d.pipeline, d.stage) <> (was -> d.id ->> 'pipeline', was -> d.id ->> 'stage')
+                  ORDER BY i.n);
+END $$;
+COMMENT ON FUNCTION kith.give_keys_back IS 'Renames the pipelines and stages that an undo deletes and whose keys it gives back to others. Returns the plan with the keys of deals that this renamed.';
+
+-- order_stages() and order_pipelines() do nothing in an undo: they would move rows before all are back. Rows that are put back keep their positions. If
+-- another row has one of these, it gets the next free one.
+CREATE FUNCTION kith.restore_order(items kith.undo_item[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE own text[]; previous text; other record; place integer;
+BEGIN
+  own := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.relation IN ('public.pipelines'::regclass, 'public.pipeline_stages'::regclass) AND i.act <> 'delete' AND i.state = 'done');
+  IF own = '{}' THEN
+    RETURN;
+  END IF;
+  FOR other IN
+    WITH placed AS (
+           SELECT 'public.pipelines'::regclass AS relation, '' AS within, p.id, p.position, p.created_at FROM public.pipelines p WHERE p.deleted_at IS NULL
+            UNION ALL
+           SELECT 'public.pipeline_stages', s.pipeline, s.id, s.position, s.created_at FROM public.pipeline_stages s WHERE s.deleted_at IS NULL),
+         kept AS (
+           SELECT DISTINCT ON (p.relation, p.within, p.position) p.* FROM placed p WHERE p.id = ANY (own) ORDER BY p.relation, p.within, p.position, p.created_at, p.id)
+    SELECT p.relation, p.within, p.id, p.position, x.taken
+      FROM (SELECT k.relation, k.within, array_agg(k.position) AS taken FROM kept k GROUP BY k.relation, k.within) x JOIN placed p ON p.relation = x.relation AND p.within = x.within
+     WHERE p.id NOT IN (SELECT k.id FROM kept k)
+     ORDER BY p.relation, p.within, p.position, p.created_at, p.id
+  LOOP
+    place := greatest(other.position, CASE WHEN previous = other.relation || ' ' || other.within THEN place + 1 END);
+    previous := other.relation || ' ' || other.within;
+    WHILE place = ANY (other.taken) LOOP
+      place := place + 1;
+    END LOOP;
+    IF place <> other.position THEN
+      PERFORM kith.write_column(other.relation, other.id, 'position', place);
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.restore_order IS 'Ensures that no two pipelines, and no two stages of a pipeline, have the same position after an undo.';
 
 CREATE FUNCTION kith.check_constraints() RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
@@ -624,13 +732,14 @@ BEGIN
           END IF;
         END;
       END IF;
+      items := kith.give_keys_back(items);
       LOOP
         moved := false;
         waiting := false;
         FOR batch IN SELECT i.act, i.relation, i.moves, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key,
                             CASE WHEN i.moves THEN (SELECT jsonb_object_agg(b.key, b.value) FROM unnest(array_agg(i.back)) x(back), jsonb_each(x.back) b) ELSE (array_agg(i.back))[1] END AS back,
                             array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers
-                       FROM (SELECT y.*, row_number() OVER (PARTITION BY y.act, y.relation, y.names ORDER BY y.latest DESC, y.n) AS place
+                       FROM (SELECT y.*, row_number() OVER (PARTITION BY y.act, y.relation, y.names ORDER BY CASE y.act WHEN 'insert' THEN y.latest ELSE - y.latest END, y.n) AS place
                                FROM (SELECT z.*, CASE WHEN NOT z.moves THEN ARRAY(SELECT jsonb_object_keys(z.back) ORDER BY 1) END AS names
                                        FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.back, i.members[cardinality(i.members)] AS latest,
                                                     i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AS moves
@@ -769,6 +878,7 @@ BEGIN
           undone := undone - 1;
         END LOOP;
       END LOOP;
+      PERFORM kith.restore_order(items);
       -- Deferred triggers of the workspace's may remove rows as well.
       PERFORM kith.check_constraints();
       IF kith.removes_others(secret, 0, planned) THEN
@@ -781,6 +891,7 @@ BEGIN
         PERFORM kith.defer_constraints(all_relations);
       END IF;
       PERFORM kith.write_again(items);
+      PERFORM kith.restore_order(items);
       PERFORM kith.check_constraints();
       IF kith.removes_others(secret, 0, planned) THEN
         RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
@@ -828,6 +939,7 @@ BEGIN
     conflicts := compared_conflicts;
     EXIT WHEN NOT skips;
     IF passes >= most_passes THEN
+      PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
       RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'via') FROM unnest(conflicts) c), 'rows', cardinality(items));
     END IF;
   END LOOP;
@@ -837,6 +949,7 @@ BEGIN
   -- What triggers wrote goes back if it can.
   skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
   conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
@@ -845,7 +958,6 @@ END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo FROM PUBLIC;
+  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.check_standing, kith.write_column, kith.give_keys_back, kith.restore_order FROM PUBLIC;
 -- undo() and what it calls run with the caller's rights; the others require the secret.
-GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back,
-  kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.exact_texts, kith.exact_texts_query, kith.undone_changes, kith.is_passing TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.exact_texts, kith.exact_texts_query, kith.undone_changes, kith.is_passing, kith.check_standing, kith.write_column, kith.give_keys_back, kith.restore_order TO PUBLIC;

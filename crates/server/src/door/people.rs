@@ -49,6 +49,7 @@ enum PeopleRoute<'a> {
     Keys,
     CreateKey,
     RevokeKey(&'a str),
+    RestoreKey(&'a str),
     RotateKeys,
     Members,
     ChangeRole,
@@ -95,6 +96,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<PeopleRoute<'a>> {
         (Post,   ["keys", "rotate"])                 => PeopleRoute::RotateKeys,
         (_,      ["keys", "rotate"])                 => return None,
         (Delete, ["keys", id])                       => PeopleRoute::RevokeKey(id),
+        (Post,   ["keys", id, "restore"])            => PeopleRoute::RestoreKey(id),
         (Get,    ["members"])                        => PeopleRoute::Members,
         (Patch,  ["members"])                        => PeopleRoute::ChangeRole,
         (Delete, ["members"])                        => PeopleRoute::RemoveMember,
@@ -247,6 +249,7 @@ async fn act(
             keys::create(context, ws, &form::key(call)?).await.map(|answer| PersonAnswer::of(answer, ws))
         }
         PeopleRoute::RevokeKey(id) => in_workspace(call, |ws| keys::revoke(context, ws, id)).await,
+        PeopleRoute::RestoreKey(id) => in_workspace(call, |ws| keys::restore(context, ws, id)).await,
         PeopleRoute::RotateKeys => in_workspace(call, |ws| keys::rotate(context, ws)).await,
         PeopleRoute::Members => page_in_workspace(call, |ws, page| members::list(context, ws, page)).await,
         PeopleRoute::ChangeRole => {

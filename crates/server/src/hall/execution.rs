@@ -61,9 +61,9 @@ pub(super) struct Together {
     /// The catalog as the transaction sees it, if it had to read it itself.
     own_catalog: Option<Arc<Catalog>>,
     /// Whether an operation was planned with a catalog that was stale. Its failure has undone the others too.
-    is_stale: bool,
+    pub(super) is_stale: bool,
     /// The cached catalog must not be older.
-    not_before: Option<Instant>,
+    pub(super) not_before: Option<Instant>,
 }
 
 /// Something that is planned and run with a catalog that may be stale.
@@ -291,14 +291,6 @@ impl<'a> Execution<'a> {
         if changes_catalog {
             (together.has_changed_catalog, together.own_catalog) = (true, None);
         }
-    }
-
-    /// Begins again, after a stale catalog has undone the operations so far. False if nothing was stale.
-    pub(super) async fn begin_again(&mut self) -> Result<bool, Fault> {
-        let Some(Together { is_stale: true, not_before, .. }) = self.together else { return Ok(false) };
-        self.together = Some(Together { not_before, ..Together::default() });
-        self.restart().await?;
-        Ok(true)
     }
 
     /// Rolls back the transaction of a batch that has failed, so that its connection serves others.

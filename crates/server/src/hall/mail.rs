@@ -51,6 +51,14 @@ struct RecordedEmail {
 }
 
 impl RecordedEmail {
+    /// The record, before it is known what becomes of the e-mail.
+    fn row(&self) -> Option<&Rows> {
+        match &self.result {
+            Ok(Answer::Email { record, .. }) => Some(&record.row),
+            _ => None,
+        }
+    }
+
     fn performed(self) -> Result<Performed, Fault> {
         match self.reply {
             Some(reply) => Ok(Performed::Stored(reply)),
@@ -104,17 +112,19 @@ pub(super) async fn perform(
                 recorded.performed()
             }
         },
-        Ok(SendAttempt::Over(outcome)) => match record_outcome(app, caller, &id, &outcome, idempotency).await {
-            Ok(performed) => {
-                end(app, &caller.who.workspace_id, &id, &outcome).await;
-                performed
+        Ok(SendAttempt::Over(outcome)) => {
+            match record_outcome(app, caller, &id, &outcome, (idempotency, recorded.row())).await {
+                Ok(performed) => {
+                    end(app, &caller.who.workspace_id, &id, &outcome).await;
+                    performed
+                }
+                Err(fault) => {
+                    let fault = fault.in_log();
+                    tracing::error!(fault, id, "the outcome of an e-mail could not be recorded; the queue does it");
+                    recorded.performed()
+                }
             }
-            Err(fault) => {
-                let fault = fault.in_log();
-                tracing::error!(fault, id, "the outcome of an e-mail could not be recorded; the queue does it");
-                recorded.performed()
-            }
-        },
+        }
         Err(fault) => {
             let fault = fault.in_log();
             tracing::error!(fault, id, "the outcome of an e-mail could not be noted; it is sent again");
@@ -257,13 +267,14 @@ pub(super) fn shown(row: Rows) -> Record {
     Record { entity: by_table(EMAILS), row, width, parts: Vec::new(), related: Vec::new() }
 }
 
-/// Records what became of an e-mail, with the reply to its request if that has an Idempotency-Key.
+/// Records what became of an e-mail, with the reply to its request if that has an Idempotency-Key. The request shows the record as it was before
+/// if code of the workspace's own leaves the change out.
 async fn record_outcome(
     app: &App,
     caller: &Caller,
     id: &str,
     outcome: &EmailOutcome,
-    idempotency: Option<&Idempotency<'_>>,
+    (idempotency, before): (Option<&Idempotency<'_>>, Option<&Rows>),
 ) -> Result<Result<Performed, Fault>, Fault> {
     let status = if outcome.is_sent { EmailStatus::Sent } else { EmailStatus::Failed };
     let mut cells: Vec<sql::email::EmailCell> =
@@ -278,6 +289,7 @@ async fn record_outcome(
         execution = execution.keeping(idempotency);
     }
     let row = match run(&mut execution, sql::email::outcome(id, &cells)).await {
+        Ok(row) if row.is_empty() => before.cloned().unwrap_or(row),
         Ok(row) => row,
         Err(fault) => {
             execution.roll_back().await;
@@ -375,9 +387,9 @@ pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
             }
         },
     };
-    let mut recorded = record_outcome(app, &caller, id, &outcome, None).await;
+    let mut recorded = record_outcome(app, &caller, id, &outcome, (None, None)).await;
     if let Err(Fault::Refused { code: "run_finished", .. }) = &recorded {
-        recorded = record_outcome(app, &without_run(&caller), id, &outcome, None).await;
+        recorded = record_outcome(app, &without_run(&caller), id, &outcome, (None, None)).await;
     }
     recorded.map(drop)?;
     app.store.control.end_email(workspace_id, id, message_ids::first_asked_at(app, &outcome).as_deref()).await

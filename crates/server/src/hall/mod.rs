@@ -5,6 +5,7 @@
 //! protocol.
 
 pub mod action;
+mod assert;
 mod batch;
 mod committed;
 mod conflict;
@@ -159,7 +160,13 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
 /// Whether all of an ask runs in one open transaction.
 fn is_together(ask: &Ask, tells: bool) -> bool {
     match ask {
-        Ask::Operations(_) | Ask::Steps(Steps::Import { .. } | Steps::ReceiveEmail { .. }) => true,
+        Ask::Operations(_)
+        | Ask::Steps(
+            Steps::Assert { .. }
+            | Steps::Import { .. }
+            | Steps::ReceiveEmail { .. }
+            | Steps::AddMembers { several: true, .. },
+        ) => true,
         // What it has changed is read before the commit.
         Ask::Steps(Steps::Sql { sql, .. }) => tells && !plan::raw::tells_all(sql),
         _ => false,
@@ -295,6 +302,9 @@ async fn answer_steps(execution: &mut Execution<'_>, steps: &Steps) -> Result<An
         Steps::RemoveMember { list_id, id } => saved::remove_member(execution, list_id, id).await,
         Steps::Batch { table, rows, dedup_on } => {
             execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
+        }
+        Steps::Assert { table, matching, values, unknown_stage } => {
+            assert::Assertion { table, matching, values, unknown_stage: *unknown_stage }.run(execution).await
         }
         Steps::Import { table, columns, rows, skipped, dedup_on } => {
             // On the heap, because it is large and other calls do not need it.

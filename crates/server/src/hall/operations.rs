@@ -8,13 +8,17 @@ use crm::model::ask::{Ask, Steps};
 use crm::model::fault::{Fault, OperationFault};
 use crm::model::operation::{Operation, Records};
 use crm::plan;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::hall::Progress;
-use crate::hall::execution::{Execution, PLANS};
+use crate::hall::execution::{Execution, PLANS, Together};
 use crate::store::STATEMENT_LIMIT_SECONDS;
 
 /// How long all operations together may take.
 const TIME_LIMIT: Duration = Duration::from_secs(STATEMENT_LIMIT_SECONDS);
+
+/// How often a batch runs again because another transaction holds a row.
+const MOST_WAITS: u32 = 5;
 
 /// The most bytes of all answers together. It is the limit of a record, so that a batch takes no more memory than other requests.
 const MAX_BYTES: usize = 40 * 1024 * 1024;
@@ -34,7 +38,8 @@ pub trait Wire: Sync {
     fn holds(&self, bytes: usize);
 }
 
-/// Runs the operations in the open transaction. If an operation shows that the cached catalog is stale, all of them run again.
+/// Runs the operations in the open transaction. If an operation shows that the cached catalog is stale, or waits in vain for another
+/// transaction, all of them run again.
 pub(super) async fn run(
     execution: &mut Execution<'_>,
     operations: &[Operation],
@@ -44,17 +49,47 @@ pub(super) async fn run(
     // The statements of an operation are no steps of the batch.
     let progress = execution.progress.take();
     let deadline = Instant::now() + TIME_LIMIT;
-    let mut runs = 1;
+    let (mut runs, mut waits) = (1, 0);
     loop {
         let records = Records::wanted(operations);
         let (answers, bytes, ran_sql) = (Vec::new(), 0, false);
         let mut run = OperationsRun { wire, progress, deadline, records, answers, bytes, ran_sql };
         match run.all(execution, operations).await {
             Ok(()) => return Ok(Answer::Operations(run.answers)),
-            Err(_) if runs < PLANS && execution.begin_again().await? => runs += 1,
+            Err(_) if runs < PLANS && is_stale(execution) => {
+                runs += 1;
+                begin_again(execution).await?;
+            }
+            // Nothing was kept, and the other transaction may have ended.
+            Err(fault) if fault.is_held() && waits < MOST_WAITS && Instant::now() < deadline => {
+                waits += 1;
+                execution.end_aborted_batch().await;
+                tokio::time::sleep(pause(waits)).await;
+                begin_again(execution).await?;
+            }
             Err(fault) => return Err(fault),
         }
     }
+}
+
+/// Whether a stale catalog has undone the operations so far.
+fn is_stale(execution: &Execution<'_>) -> bool {
+    matches!(execution.together, Some(Together { is_stale: true, .. }))
+}
+
+/// Undoes the operations so far, and begins again.
+async fn begin_again(execution: &mut Execution<'_>) -> Result<(), Fault> {
+    let mut together = Together::default();
+    together.not_before = execution.together.as_ref().and_then(|it| it.not_before);
+    execution.together = Some(together);
+    execution.restart().await
+}
+
+/// How long a batch waits before it runs again. Two that wait for each other wait for different times.
+fn pause(waits: u32) -> Duration {
+    let mut byte = [0];
+    let _ = SystemRandom::new().fill(&mut byte);
+    Duration::from_millis(u64::from(waits) * (20 + u64::from(byte[0])))
 }
 
 /// A run of a batch.

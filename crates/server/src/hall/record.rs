@@ -49,6 +49,8 @@ async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) ->
         Ok(rows) => match plan.answer(rows).map_err(PlanError::Final)? {
             Outcome::Answer(answer) => Ok(answer),
             Outcome::CatalogIsOld => Err(PlanError::Stale),
+            // On the heap, like all that most calls do not need.
+            Outcome::NoRow(fault) => Box::pin(without_row(execution, &plan, fault)).await,
         },
         Err(RunError::Fault(fault)) => Err(PlanError::Final(named(fault, &plan, ask))),
         Err(RunError::Taken { message, constraint }) => {
@@ -63,6 +65,22 @@ async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) ->
     }
 }
 
+/// The outcome of a write that has left no row: the fault, or that of a row that code of the workspace's own left out.
+async fn without_row(execution: &mut Execution<'_>, plan: &Plan<'_>, fault: Fault) -> Result<Answer, PlanError> {
+    if let Some(target) = sql::write::target(plan) {
+        let found = execution.read(&[target]).await.map_err(attempted)?;
+        let is_there = found.first().is_some_and(|rows| !rows.is_empty());
+        return Err(PlanError::Final(if is_there { plan::left_out() } else { fault }));
+    }
+    // An association that another request has deleted in the meantime can be made now.
+    let rows = execution.write(&sql::statements(plan)).await.map_err(attempted)?;
+    match plan.answer(rows).map_err(PlanError::Final)? {
+        Outcome::Answer(answer) => Ok(answer),
+        Outcome::CatalogIsOld => Err(PlanError::Stale),
+        Outcome::NoRow(_) => Err(PlanError::Final(plan::left_out())),
+    }
+}
+
 /// If PostgreSQL can't parse an id, no record has it. The fault then names the table and id of the path.
 fn named(fault: Fault, plan: &Plan<'_>, ask: &Single) -> Fault {
     match (fault, ask, plan.table()) {
@@ -71,7 +89,8 @@ fn named(fault: Fault, plan: &Plan<'_>, ask: &Single) -> Fault {
             Single::Find { id, .. }
             | Single::Update { id, .. }
             | Single::Delete { id, .. }
-            | Single::Restore { id, .. },
+            | Single::Restore { id, .. }
+            | Single::Merge { id, .. },
             Some(table),
         ) => Fault::NotFound { table: table.name.clone(), id: id.text().to_owned() },
         (fault, _, _) => fault,

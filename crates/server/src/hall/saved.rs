@@ -1,13 +1,15 @@
 //! Saved lists: looks up the list, then finds its rows or changes its members.
 
+use std::collections::HashSet;
+
 use crm::model::answer::{Answer, Record};
 use crm::model::catalog::Catalog;
 use crm::model::entity::by_table;
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::model::rows::Rows;
-use crm::plan::Outcome;
 use crm::plan::saved::{self, Draft, ListKind, Member, Saved};
+use crm::plan::{Outcome, left_out};
 use crm::sql;
 
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
@@ -52,6 +54,7 @@ async fn page_of(
     match plan.answer(rows, truncated) {
         Outcome::Answer(answer) => Ok(answer),
         Outcome::CatalogIsOld => Err(PlanError::Stale),
+        Outcome::NoRow(fault) => Err(PlanError::Final(fault)),
     }
 }
 
@@ -143,6 +146,9 @@ impl Attempt for NewMembers<'_> {
         let statements = sql::saved::add_members(self.list_id, self.ids, &execution.caller.who.actor);
         let mut results = execution.write(&statements).await.map_err(attempted)?;
         let rows = results.pop().unwrap_or_default();
+        if rows.len() < self.ids.iter().collect::<HashSet<_>>().len() {
+            return Err(PlanError::Final(left_out()));
+        }
         Ok(if self.several { Answer::Rows { rows, created: true } } else { member(rows) })
     }
 }
@@ -180,7 +186,10 @@ pub async fn remove_member(execution: &mut Execution<'_>, list_id: &str, id: &st
     let list = find_static(execution, list_id).await?;
     let results = execution.write(&[sql::saved::remove_member(list_id, id)]).await.map_err(RunError::into_fault)?;
     let Some(rows) = results.into_iter().next().filter(|rows| !rows.is_empty()) else {
-        return Err(Fault::NotFound { table: "the list's members".into(), id: id.to_owned() });
+        let found = execution.read(&[sql::saved::member(list_id, id)]).await.map_err(RunError::into_fault)?;
+        let is_there = found.first().is_some_and(|rows| !rows.is_empty());
+        let absent = Fault::NotFound { table: "the list's members".into(), id: id.to_owned() };
+        return Err(if is_there { left_out() } else { absent });
     };
     let text = |name| String::from_utf8_lossy(rows.named(0, name).unwrap_or(b"null")).into_owned();
     let entity = by_table("list_members");

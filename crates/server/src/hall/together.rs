@@ -51,6 +51,7 @@ impl Attempt for Reads<'_> {
                 None => None,
                 Some(Outcome::Answer(answer)) => Some(answer),
                 Some(Outcome::CatalogIsOld) => return Err(PlanError::Stale),
+                Some(Outcome::NoRow(fault)) => return Err(PlanError::Final(fault)),
             });
         }
         match rows.next() {

@@ -103,7 +103,10 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
         code if code.starts_with("22") => return of_value(&error, labels),
         "42501" => Fault::Forbidden { message: error.message.clone() },
         // Another transaction holds a lock that this one waits for, or there is a deadlock.
-        "55P03" | "40P01" | "40001" => unavailable("Another transaction holds the row or its table.", sqlstate(&error)),
+        "55P03" | "40P01" | "40001" => {
+            tracing::warn!(cause = sqlstate(&error), "a row is held");
+            Fault::held()
+        }
         "25006" => Fault::Forbidden { message: "This key can read, not write.".into() },
         _ => of_sql(*error),
     })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crm::dialect::Reply;
+use crm::dialect::{Reply, stored_id};
 use crm::model::answer::Answer;
 use crm::model::ask::{Ask, Steps};
 use crm::model::fault::Fault;
@@ -120,7 +120,7 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
             Gone::failed(Vec::new(), format!("It was begun {MOST_TAKEN} times, and no attempt came to an end."))
         }
         Err(why) => Gone::failed(Vec::new(), why.clone()),
-        Ok(work) if !meets(&work.conditions, &work.event) => {
+        Ok(work) if !meets(&work.conditions, &work.event, stored_id) => {
             Gone { status: "skipped", outcomes: Vec::new(), error: None }
         }
         Ok(work) => match act_in_order(app, &taken, work).await? {
@@ -151,7 +151,7 @@ async fn act_in_order(app: &App, taken: &TakenRun, work: &RunWork) -> Result<Opt
     let mut outcomes = Vec::new();
     for (number, action) in work.actions.iter().enumerate() {
         let now = iso_ms(app.clock.unix_ms());
-        if number > 0 && !app.store.control.keep_run(taken, &now, LEASE_SECONDS).await? {
+        if number > 0 && !insist(|| app.store.control.keep_run(taken, &now, LEASE_SECONDS)).await? {
             return Ok(None);
         }
         let kind = action["type"].clone();

@@ -42,7 +42,6 @@ pub async fn create(agent: &Agent, path: &str, body: Value) -> String {
 #[tokio::test]
 async fn an_automation_is_created_read_changed_and_deleted_in_both_dialects() {
     let (relm, agentcrm) = both().await;
-    relm.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
     for agent in [&relm, &agentcrm] {
         let body = json!({
             "name": "Move to Replied on inbound email", "trigger_event": "activity.created", "enabled": true,
@@ -120,7 +119,6 @@ async fn a_rule_that_could_not_work_is_refused_with_its_path() {
 #[tokio::test]
 async fn an_inbound_email_moves_its_deal() {
     let agent = relm().await;
-    agent.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
     let id = rule(
         &agent,
         "activity.created",
@@ -133,7 +131,12 @@ async fn an_inbound_email_moves_its_deal() {
     let skipped = runs(&agent, &id, 1).await.remove(0);
     assert_eq!((&skipped["status"], &skipped["object"]), (&json!("skipped"), &json!("automation_run")));
     create(&agent, "/v1/activities", json!({"type": "email", "deal_id": deal})).await;
-    let run = runs(&agent, &id, 2).await.remove(0);
+    let too_early = runs(&agent, &id, 2).await.remove(0);
+    assert_eq!(too_early["status"], "error");
+    assert!(too_early["actions"][0]["error"].to_string().contains("replied"), "{too_early}");
+    agent.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
+    create(&agent, "/v1/activities", json!({"type": "email", "deal_id": deal})).await;
+    let run = runs(&agent, &id, 3).await.remove(0);
     assert_eq!(
         (&run["status"], &run["event_type"], &run["depth"]),
         (&json!("success"), &json!("activity.created"), &json!(0))
@@ -585,4 +588,25 @@ async fn runs_behind_ten_failed_ones_are_skipped() {
     let found = runs(&agent, &id, 12).await;
     let count = |status: &str| found.iter().filter(|run| run["status"] == status).count();
     assert_eq!((count("error"), count("skipped")), (10, 2), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_condition_may_name_a_record_in_either_dialect() {
+    let (relm, agentcrm) = both().await;
+    let company = create(&agentcrm, "/v1/companies", json!({"name": "A"})).await;
+    let of_relm = format!("cmp{}", company.strip_prefix("co").expect("an id"));
+    let note = json!([{"type": "create_activity", "activity_type": "note", "subject": "S"}]);
+    let mut rules = Vec::new();
+    for agent in [&relm, &agentcrm] {
+        for id in [&company, &of_relm] {
+            for (op, value) in [("eq", json!(id)), ("in", json!(["x", id])), ("contains", json!(id))] {
+                let conditions = json!([{"field": "company_id", "op": op, "value": value}]);
+                rules.push((agent, rule(agent, "contact.created", conditions, note.clone()).await));
+            }
+        }
+    }
+    create(&agentcrm, "/v1/contacts", json!({"email": "a@b.example", "company_id": company})).await;
+    for (agent, id) in rules {
+        assert_eq!(runs(agent, &id, 1).await[0]["status"], "success");
+    }
 }

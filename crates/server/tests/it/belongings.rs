@@ -139,6 +139,41 @@ async fn rotation_ends_the_old_key_and_another_process_sees_it_within_moments() 
 }
 
 #[tokio::test]
+async fn a_revocation_is_taken_back_for_ten_minutes() {
+    let (owner, _) = owned().await;
+    let (member, members_key, _) = joined(&owner, "member").await;
+    let made = owner.post(&ws(&owner, "/v1/keys"), json!({"name": "robot"})).await.status(201);
+    let robot = stranger().with_key(made.text("/data/api_key"), owner.workspace_id.clone());
+    let path = ws(&owner, &format!("/v1/keys/{}", made.id()));
+    let restore = ws(&owner, &format!("/v1/keys/{}/restore", made.id()));
+    owner.post(&restore, json!({})).await.fault(404, "not_found");
+    owner.delete(&path).await.status(200);
+    robot.get("/v1/contacts").await.fault(401, "unauthorized");
+    member.post(&restore, json!({})).await.fault(404, "not_found");
+    members_key.post(&restore, json!({})).await.fault(401, "unauthorized");
+    owner.post(&restore, json!({})).await.status(200);
+    robot.get("/v1/contacts").await.status(200);
+    let log = owner.get(&ws(&owner, "/v1/workspaces/audit")).await.status(200).column("action");
+    assert_eq!(log[..2], ["key.restored", "key.revoked"]);
+
+    owner.delete(&path).await.status(200);
+    for (table, column) in [("api_keys", "revoked_at"), ("audit", "occurred_at")] {
+        let key = if table == "audit" { "subject" } else { "id" };
+        let sql = format!("UPDATE {table} SET {column} = {column} - interval '11 minutes' WHERE {key} = $1");
+        home().control(&sql, &[&made.id()]).await;
+    }
+    owner.post(&restore, json!({})).await.fault(404, "not_found");
+    robot.get("/v1/contacts").await.fault(401, "unauthorized");
+
+    // What a rotation has ended, or the removal of a member, stays ended.
+    let keys = owner.get(&ws(&owner, "/v1/keys")).await.status(200).data();
+    let invited = keys.as_array().unwrap().iter().find(|it| it["name"] == "invite").unwrap()["id"].as_str().unwrap();
+    member.post(&ws(&owner, "/v1/keys/rotate"), json!({})).await.status(200);
+    members_key.get("/v1/contacts").await.fault(401, "unauthorized");
+    owner.post(&ws(&owner, &format!("/v1/keys/{invited}/restore")), json!({})).await.fault(404, "not_found");
+}
+
+#[tokio::test]
 async fn members_come_by_invitation_and_go_with_their_keys() {
     let (owner, _) = owned().await;
     let (guest, live, user_id) = joined(&owner, "member").await;

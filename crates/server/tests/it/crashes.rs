@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, block_in_place};
 
 use crate::direct::come;
-use crate::support::{Agent, Child, Receiver, StreamReader, TempDir, postmaster};
+use crate::support::{Agent, Child, Received, Receiver, StreamReader, TempDir, postmaster};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 /// How often each of the two is killed. In the last round both are.
 const KILLS: usize = 3;
 /// How often a condition is looked at that nothing announces.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a test waits for a condition.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -133,27 +133,10 @@ impl Writers {
         }
         session
     }
-
-    /// Reads the stream of events, and goes on after the last one when it ends.
-    async fn read_stream(self: Arc<Self>, seen: watch::Sender<Vec<String>>) {
-        let mut last: Option<String> = None;
-        loop {
-            let agent = self.agent();
-            let opened = StreamReader::try_open(&agent, &agent.base, "?type=contact.*", last.as_deref()).await;
-            if let Ok(mut stream) = opened {
-                while let Ok(next) = stream.try_next().await {
-                    let Some(event) = next else { continue };
-                    last = Some(event.id);
-                    let id = event.data["id"].as_str().expect("an id").to_owned();
-                    seen.send_modify(|seen| seen.push(id));
-                }
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
 }
 
-fn serve(dir: &TempDir) -> Child {
+/// A server on this data directory that may send to this machine.
+pub fn serve(dir: &TempDir) -> Child {
     block_in_place(|| {
         Child::serve_with(dir, |command| {
             command.env("KITH_ALLOW_PRIVATE_TARGETS", "1");
@@ -162,7 +145,7 @@ fn serve(dir: &TempDir) -> Child {
 }
 
 /// Waits until a condition holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < PATIENCE, "{what}");
@@ -170,13 +153,13 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn kill_postgres(dir: &TempDir) {
+pub fn kill_postgres(dir: &TempDir) {
     let server = postmaster(dir).expect("a server");
     rustix::process::kill_process(server, rustix::process::Signal::KILL).expect("its end");
 }
 
 /// All events about contacts, from the list: their ids and bodies.
-async fn listed(agent: &Agent) -> Vec<(String, Value)> {
+pub async fn listed(agent: &Agent) -> Vec<(String, Value)> {
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
         let page = agent.get(&format!("/v1/events?limit=200&type=contact.*{after}")).await.status(200).json();
@@ -190,7 +173,7 @@ async fn listed(agent: &Agent) -> Vec<(String, Value)> {
 }
 
 /// All runs of an automation that have ended.
-async fn runs(agent: &Agent, id: &str) -> Vec<Value> {
+pub async fn runs(agent: &Agent, id: &str) -> Vec<Value> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = agent.get(&format!("/v1/automations/{id}/runs?limit=200{cursor}")).await.status(200).json();
@@ -200,6 +183,38 @@ async fn runs(agent: &Agent, id: &str) -> Vec<Value> {
             None => return found,
         }
     }
+}
+
+/// Waits until a receiver has got these events, each once or more often with the same id and body, in the order of each record. Returns
+/// all requests.
+pub async fn arrive_in_order(what: &str, receiver: &Receiver, events: &[(String, Value)]) -> Vec<Received> {
+    let ids: BTreeSet<&String> = events.iter().map(|(id, _)| id).collect();
+    let mut received = receiver.received();
+    until(what, async || {
+        received = receiver.received();
+        received.iter().map(|it| it.header("webhook-id")).collect::<BTreeSet<_>>().len() >= events.len()
+    })
+    .await;
+    let mut first: BTreeMap<String, &str> = BTreeMap::new();
+    let mut stories: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for request in &received {
+        let (id, body) = (request.header("webhook-id"), request.json());
+        assert_eq!(body["id"], json!(id));
+        let same = *first.entry(id.clone()).or_insert(&request.body);
+        assert_eq!(same, request.body, "{what}: a repeated event is the same");
+        let story = stories.entry(body["data"]["id"].as_str().expect("an id").to_owned()).or_default();
+        // While an event may be repeated, the next one of its record waits.
+        if story.last() != Some(&id) {
+            story.push(id);
+        }
+    }
+    assert_eq!(first.keys().collect::<BTreeSet<_>>(), ids, "{what}: nothing else was sent");
+    let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (id, event) in events {
+        expected.entry(event["data"]["id"].as_str().expect("an id").to_owned()).or_default().push(id.clone());
+    }
+    assert_eq!(stories, expected, "{what}: the order of each record");
+    received
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -239,7 +254,8 @@ async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load
     ];
     let seen = watch::Sender::new(Vec::new());
     let mut streamed = seen.subscribe();
-    let reading = tokio::spawn(writers.clone().read_stream(seen));
+    let reading =
+        tokio::spawn(StreamReader::follow(writers.agent(), writers.base.subscribe(), "?type=contact.*", seen));
 
     let mut count = writers.count.subscribe();
     let mut more = async |wanted: usize| {
@@ -314,32 +330,8 @@ async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load
     reading.abort();
 
     phase("the stream has told all");
-    // The receiver got the same events. One that came twice came with the same id and body.
-    let mut received = receiver.received();
-    until("all events arrive", async || {
-        received = receiver.received();
-        received.iter().map(|it| it.header("webhook-id")).collect::<BTreeSet<_>>().len() >= events.len()
-    })
-    .await;
+    let received = arrive_in_order("all events arrive", &receiver, &events).await;
     phase("all events have arrived");
-    let mut first: BTreeMap<String, &str> = BTreeMap::new();
-    let mut stories: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for request in &received {
-        let (id, body) = (request.header("webhook-id"), request.json());
-        assert_eq!(body["id"], json!(id));
-        assert_eq!(*first.entry(id.clone()).or_insert(&request.body), request.body, "a repeated event is the same");
-        let story = stories.entry(body["data"]["id"].as_str().expect("an id").to_owned()).or_default();
-        // While an event may be repeated, the next one of its record waits.
-        if story.last() != Some(&id) {
-            story.push(id);
-        }
-    }
-    assert_eq!(first.keys().collect::<BTreeSet<_>>(), ids, "nothing else was sent");
-    let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (id, event) in &events {
-        expected.entry(event["data"]["id"].as_str().expect("an id").to_owned()).or_default().push(id.clone());
-    }
-    assert_eq!(stories, expected, "the order of each record");
 
     // The automation has run once for each contact, and has acted once.
     let mut done = Vec::new();

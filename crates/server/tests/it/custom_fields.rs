@@ -23,6 +23,36 @@ async fn found(relm: &Agent, query: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
+async fn a_declared_key_takes_the_operators_of_a_column() {
+    let agent = agent().await;
+    define(&agent, "nps", "number", json!({})).await;
+    define(&agent, "plan", "text", json!({})).await;
+    define(&agent, "renewal", "date", json!({})).await;
+    define(&agent, "ask_after", "date", json!({})).await;
+    for (n, custom) in [
+        json!({"nps": 7, "plan": "Pro yearly", "renewal": "2026-01-31", "ask_after": "2026-05-01"}),
+        json!({"nps": 9, "plan": "free", "renewal": "2026-12-01", "free_gte": "9"}),
+        json!({"nps": 10, "ask_after": "2026-06-01"}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        agent.post("/v1/contacts", json!({"first_name": n.to_string(), "custom": custom})).await.status(201);
+    }
+    let ids = async |query: &str| agent.get(&format!("/v1/contacts?{query}")).await.status(200).column("first_name");
+    assert_eq!(ids("custom.nps_gte=9").await, ["2", "1"]);
+    assert_eq!(ids("custom.nps_gte=8&custom.nps_lte=9.5").await, ["1"]);
+    assert_eq!(ids("custom.plan_contains=YEAR").await, ["0"]);
+    assert_eq!(ids("custom.plan_starts=fr").await, ["1"]);
+    assert_eq!(ids("custom.plan_present=false").await, ["2"]);
+    assert_eq!(ids("custom.renewal_after=2026-06-30").await, ["1"]);
+    // A declared key of that whole name comes first, and so does any key where the shorter one is not declared.
+    assert_eq!(ids("custom.ask_after=2026-05-01").await, ["0"]);
+    assert_eq!(ids("custom.free_gte=9").await, ["1"]);
+    agent.get("/v1/contacts?custom.plan_gte=a").await.status(400);
+}
+
+#[tokio::test]
 async fn values_are_held_to_their_type_on_every_door() {
     let agent = agent().await;
     define(&agent, "plan", "select", json!({"options": ["free", "pro"]})).await;
@@ -258,4 +288,18 @@ async fn a_field_has_an_index_as_long_as_it_is_defined() {
     assert_eq!(indexes().await, [] as [Value; 0]);
     agent.post(&format!("/v1/custom_fields/{plan}/restore"), json!({})).await.status(200);
     assert_eq!(indexes().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_hours_of_a_date_end_at_23() {
+    let agent = agent().await;
+    define(&agent, "since", "date", json!({})).await;
+    for (text, status) in [
+        ("2026-01-31T23:59:59Z", 201),
+        ("2026-12-31T23:59:60Z", 201),
+        ("2026-01-31T24:00:00Z", 422),
+        ("2026-01-31T24:00:00.0+02:00", 422),
+    ] {
+        agent.post("/v1/contacts", json!({"custom": {"since": text}})).await.status(status);
+    }
 }

@@ -220,6 +220,79 @@ async fn more_rows_than_allowed_are_refused_however_they_are_written() {
     send(&agent, Method::POST, "/v1/deals", at_most, staged).await.status(201);
 }
 
+/// Rows that a command takes from one table into another, and rows that a statement reaches through the table's parent.
+#[tokio::test]
+async fn a_limit_counts_what_parents_reach_and_refuses_to_change_them() {
+    let agent = agent().await;
+    let at_most = ("x-max-affected", "2");
+    agent
+        .sql(
+            "create table years (id int, y int, v text, primary key (id, y)) partition by list (y);
+              create table first partition of years for values in (1);
+              create table second (id int, y int, v text, primary key (id, y));
+              create table base (id int primary key, v text);
+              create table keyed (primary key (id)) inherits (base); create table bare () inherits (base);
+              create table stray (id int primary key, v text);
+              insert into first select g, 1, 'x' from generate_series(1, 3) g; insert into second values (1, 2, 'x');
+              insert into base values (1, 'x'); insert into keyed select g, 'x' from generate_series(11, 13) g;
+              insert into bare values (21, 'x'); insert into stray values (31, 'x')",
+        )
+        .await
+        .status(200);
+    let refused = [
+        ("alter table years attach partition second for values in (2)", "ATTACH PARTITION is not allowed"),
+        ("alter table years detach partition first", "DETACH PARTITION is not allowed"),
+        ("alter table stray inherit base", "INHERIT is not allowed"),
+        ("alter table keyed no inherit base", "NO INHERIT is not allowed"),
+        ("do $$ begin begin alter table stray inherit base; exception when division_by_zero then null; end; end $$", "INHERIT"),
+        // What the command does is over before it calls this function.
+        (
+            "create function sly(int) returns boolean language plpgsql as $$ begin alter table base set (fillfactor = 90); return true; end $$;
+             alter table stray inherit parent_of_stray, add constraint sly check (sly(id))",
+            "INHERIT is not allowed",
+        ),
+        ("create table fresh (id int primary key, v text); insert into fresh values (1, 'x'); alter table fresh inherit base", "INHERIT"),
+        ("update bare set v = 'y'", "writes to bare, which has no primary key"),
+        ("update base set v = 'y' where id = 21", "writes to bare, which has no primary key"),
+        ("delete from base where id = 21", "writes to bare, which has no primary key"),
+    ];
+    agent.sql("create table parent_of_stray (v text)").await.status(200);
+    for (statement, words) in refused {
+        sql(&agent, at_most, statement).await.fault(403, "sql_error").says(words).says("X-Max-Affected");
+        let operations = json!({"operations": [{"method": "POST", "path": "/v1/sql", "body": {"sql": statement}}]});
+        let batch = send(&agent, Method::POST, "/v1/batch", at_most, operations).await.fault(403, "sql_error");
+        assert_eq!(batch.says(words).at("/operation"), 0);
+    }
+    // A child with a key of its own is counted, through whatever table it is written.
+    let many = sql(&agent, at_most, "update base set v = 'y' where id between 10 and 20").await;
+    assert_eq!(many.fault(412, "max_affected_exceeded").at("/affected/keyed/updated"), 3);
+    let many = sql(&agent, at_most, "delete from years").await.fault(412, "max_affected_exceeded");
+    assert_eq!(many.at("/affected/years/deleted"), 3);
+    sql(&agent, at_most, "update base set v = 'y' where id < 12").await.status(200);
+    // New children have no rows, and what is written into them is counted.
+    let new = "create table third partition of years for values in (3); create table young (primary key (id)) inherits (base);
+               alter table young add note text; insert into years values (1, 3, 'x'); insert into young values (41, 'x')";
+    sql(&agent, at_most, new).await.status(200);
+    let more = "create table fourth partition of years for values in (4); insert into years select g, 4, 'x' from generate_series(1, 3) g";
+    sql(&agent, at_most, more).await.fault(412, "max_affected_exceeded");
+    let values = "select string_agg(v, '' order by id) as v from (select id, v from base union all select id + 100, v from years) x";
+    assert_eq!(agent.sql(values).await.v(), "yyxxxxxxxx");
+    // Without a limit all of it is done, on a direct connection too, where there are no limits.
+    let mut session = psql(&agent).await;
+    session
+        .script("alter table public.years attach partition public.second for values in (2)")
+        .await
+        .expect("a partition");
+    let free =
+        "alter table years detach partition first; alter table stray inherit base; alter table keyed no inherit base;
+                update base set v = 'z' where id = 21";
+    agent.sql(free).await.status(200);
+    // A table that no longer inherits is written by its own statements only.
+    agent.sql("alter table bare no inherit base").await.status(200);
+    sql(&agent, at_most, "update bare set v = 'y' where id = 0").await.fault(403, "sql_error").says("writes to bare");
+    sql(&agent, at_most, "update base set v = 'y' where id = 21").await.status(200);
+}
+
 #[tokio::test]
 async fn limited_requests_do_not_wait_for_each_other() {
     let agent = agent().await;

@@ -664,3 +664,26 @@ async fn a_table_under_a_reserved_name_says_so() {
         assert_eq!(count(agent, "notes").await, 1);
     }
 }
+
+#[tokio::test]
+async fn batches_that_write_the_same_rows_in_opposite_order_all_succeed() {
+    let agent = agent().await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(agent.post("/v1/companies", json!({"name": "A"})).await.status(201).id());
+    }
+    for round in 0..3 {
+        let batch = |ids: Vec<&String>, name: &str| {
+            let patch =
+                |id: &String| json!({"method": "PATCH", "path": format!("/v1/companies/{id}"), "body": {"name": name}});
+            json!({"operations": ids.into_iter().map(patch).collect::<Vec<_>>()})
+        };
+        let (forwards, backwards) = (batch(ids.iter().collect(), "F"), batch(ids.iter().rev().collect(), "B"));
+        let replies = futures_util::join!(agent.post("/v1/batch", forwards), agent.post("/v1/batch", backwards));
+        for reply in [replies.0, replies.1] {
+            assert_eq!(reply.code, 200, "{round}: {}", reply.story());
+        }
+        let names = "select count(distinct name) as v from companies";
+        assert_eq!(agent.sql(names).await.status(200).v(), 1);
+    }
+}

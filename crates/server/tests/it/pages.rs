@@ -1,8 +1,9 @@
 //! Lists: their order and their pages.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, agent};
+use crate::support::{Agent, Reply, agent, stranger};
 
 /// All pages of a list. `between` is called after each one.
 async fn pages(agent: &Agent, path: &str, between: impl AsyncFn()) -> Vec<Reply> {
@@ -153,5 +154,22 @@ async fn a_cursor_belongs_to_its_list() {
         let reply = agent.get(&foreign).await;
         let code = if foreign.ends_with("%00") { "invalid_request" } else { "invalid_cursor" };
         reply.fault(400, code);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_of_a_page_has_the_headers_of_a_page() {
+    let stranger = stranger();
+    let html: &[(&str, &str)] = &[("accept", "text/html")];
+    for path in ["/claim/ws_x", "/invite/x", "/contacts", "/contacts/c_x", "/", "/login", "/nowhere"] {
+        for method in [Method::GET, Method::POST] {
+            let answer = stranger.send(method.clone(), path, html, "").await;
+            if method == Method::POST && answer.code != 405 {
+                continue;
+            }
+            for name in ["content-security-policy", "referrer-policy", "x-content-type-options", "x-frame-options"] {
+                assert_ne!(answer.header(name), "", "{name} of {method} {path}: {}", answer.code);
+            }
+        }
     }
 }

@@ -291,3 +291,34 @@ fn is_at_select(process: &Path, database: &str) -> bool {
     let title = String::from_utf8_lossy(&title);
     title.starts_with("postgres:") && title.contains(database) && title.contains("SELECT")
 }
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_the_checkpoint() {
+    let dir = TempDir::new();
+    let mut child = Child::serve(&dir);
+    let agent = child.agent().await;
+    agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
+    let server = postmaster(&dir).expect("a server").as_raw_pid();
+    let is_checkpointer = |pid: &rustix::process::Pid| {
+        let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_pid())).unwrap_or_default();
+        read("stat").contains(&format!(") S {server} ")) && read("cmdline").contains("checkpointer")
+    };
+    let pids = || {
+        let names = fs::read_dir("/proc").expect("processes").flatten();
+        names.filter_map(|name| rustix::process::Pid::from_raw(name.file_name().to_str()?.parse().ok()?))
+    };
+    // A disk that does not answer.
+    let checkpointer = pids().find(is_checkpointer).expect("a checkpointer");
+    rustix::process::kill_process(checkpointer, rustix::process::Signal::STOP).expect("a stop");
+    child.terminate();
+    let start = Instant::now();
+    while !child.log().contains("a second signal stops it at once") {
+        assert!(start.elapsed() < Duration::from_secs(30), "{}", child.log());
+        tokio::task::yield_now().await;
+    }
+    child.terminate();
+    assert!(child.wait().success(), "{}", child.log());
+    assert!(start.elapsed() < Duration::from_secs(25), "{}", child.log());
+    let child = Child::serve(&dir);
+    assert_eq!(agent.at(&child.base).get("/v1/contacts").await.status(200).column("email"), ["a@b.example"]);
+}

@@ -404,3 +404,13 @@ async fn the_parameters_of_a_saved_list_take_either_id() {
     let list = relm.post("/v1/lists", body).await.status(201).text("/id");
     assert_eq!(relm.get(&format!("/v1/lists/{list}/rows")).await.status(200).column("id"), [json!(contact)]);
 }
+
+#[tokio::test]
+async fn a_message_is_cut_after_it_is_worded() {
+    let relm = relm().await;
+    let body = json!({"title": "x", "primary_contact_id": "x".repeat(10_000)});
+    let refused = relm.post("/v1/deals", body).await.status(422);
+    let message = refused.text("/error/message");
+    assert!(message.contains("primary_contact_id"), "{message}");
+    assert_eq!(message.chars().count(), 2000);
+}

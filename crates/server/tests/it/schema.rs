@@ -3,7 +3,7 @@
 use crm::model::entity::ENTITIES;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, agent};
+use crate::support::{Agent, agent, both};
 
 async fn schema(agent: &Agent) -> Value {
     agent.get("/v1/schema").await.status(200).data()
@@ -188,4 +188,32 @@ async fn what_the_workspace_made_is_described_as_fully() {
     // The schema's information is enough for the join that it describes.
     let join = "select t.id from things t join contacts c on c.id = t.contact_id join \"Odd Table\" o on (o.\"B c\", o.a) = (t.odd_b, t.odd_a)";
     agent.sql(join).await.status(200);
+}
+
+#[tokio::test]
+async fn the_tables_are_listed_in_pages() {
+    let (relm, agentcrm) = both().await;
+    agentcrm.sql("create table zz (id int primary key); create table aa (id int primary key)").await.status(200);
+    let all = relm.get("/v1/tables").await.status(200).json();
+    assert_eq!((&all["has_more"], &all["next_cursor"]), (&json!(false), &Value::Null));
+    let mut found = Vec::new();
+    let mut path = "/v1/tables?limit=5".to_owned();
+    loop {
+        let page = relm.get(&path).await.status(200).json();
+        let data = page["data"].as_array().expect("tables");
+        assert!(data.len() <= 5 && !data.is_empty());
+        found.extend(data.iter().map(|it| it["name"].clone()));
+        assert_eq!(page["has_more"] == true, page["next_cursor"].is_string());
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        assert_eq!(data.len(), 5);
+        path = format!("/v1/tables?limit=5&cursor={cursor}");
+    }
+    let names: Vec<Value> = all["data"].as_array().expect("tables").iter().map(|it| it["name"].clone()).collect();
+    assert_eq!(found, names);
+    assert!(names.contains(&json!("zz")));
+    let page = agentcrm.get("/v1/tables?limit=5").await.status(200);
+    assert_eq!(page.at("/_meta/has_more"), true);
+    assert_eq!(page.data().as_array().expect("tables").len(), 5);
+    relm.get("/v1/tables?cursor=x").await.fault(400, "invalid_cursor");
+    relm.get("/v1/tables?sort=name").await.status(400);
 }

@@ -280,3 +280,22 @@ async fn long_texts_of_an_error_are_cut() {
     let refused = agentcrm.post("/v1/companies", json!({"name": "Acme"})).await.status(422);
     assert_eq!(refused.text("/message").chars().count(), 2000);
 }
+
+#[tokio::test]
+async fn an_object_is_a_parameter_of_a_composite_type() {
+    let agent = agent().await;
+    agent.sql("create type inner_cp as (n int[], t text)").await.status(200);
+    agent.sql("create type cp as (a int, b text, c inner_cp, d jsonb)").await.status(200);
+    let value = json!({"a": 1, "b": "x\\\",)(' y", "c": {"n": [1, 2], "t": ""}, "d": {"k": ["v"]}});
+    let sent = |sql: &str, value: Value| {
+        let (agent, sql) = (agent.clone(), sql.to_owned());
+        async move { agent.sql_with(&sql, json!([value])).await }
+    };
+    assert_eq!(sent("select $1::cp as v", value.clone()).await.status(200).v(), value);
+    let lacking = json!({"a": null, "b": "b", "c": null, "d": null});
+    assert_eq!(sent("select $1::cp as v", json!({"b": "b"})).await.status(200).v(), lacking);
+    let several = json!([value, null, lacking]);
+    assert_eq!(sent("select $1::cp[] as v", several.clone()).await.status(200).v(), several);
+    assert_eq!(sent("select ($1::cp).b as v", json!("(1,t,,)")).await.status(200).v(), "t");
+    sent("select $1::cp as v", json!({"other": 1})).await.status(400);
+}

@@ -80,3 +80,15 @@ async fn a_statement_over_its_time_is_a_408_and_nothing_is_kept() {
     agent.sql(sql).await.fault(408, "statement_timeout");
     assert_eq!(agent.sql("select count(*) as v from t").await.status(200).v(), 0);
 }
+
+#[tokio::test]
+async fn sql_cannot_raise_the_limit_of_its_request() {
+    let agent = agent().await;
+    for set in ["set statement_timeout = 0", "set local statement_timeout = '10min'"] {
+        let sql = format!("{set}; select extract(epoch from current_setting('statement_timeout')::interval) as v");
+        let left: f64 = agent.sql(&sql).await.status(200).v().to_string().trim_matches('"').parse().expect("seconds");
+        assert!(left > 0.0 && left <= 30.0, "{set}: {left}");
+    }
+    let lower = "set statement_timeout = '5s'; select current_setting('statement_timeout') as v";
+    assert_eq!(agent.sql(lower).await.status(200).v(), "5s");
+}

@@ -227,3 +227,19 @@ async fn a_request_and_an_entry_can_be_undone() {
     agent.post("/v1/runs/nothing/undo", json!({})).await.fault(404, "not_found");
     agent.post(&format!("/v1/requests/{request}/undo"), json!({"force": true})).await.fault(400, "invalid_request");
 }
+
+#[tokio::test]
+async fn a_key_of_jsonb_may_be_null_in_json() {
+    let agent = agent().await;
+    agent.sql("create table jb (id jsonb primary key, n int)").await.status(200);
+    let rows = r#"insert into jb values ('null', 1), ('"null"', 2), ('1', 3), ('"1"', 4)"#;
+    sql_in_run(&agent, "made", rows).await.status(200);
+    let before = state(&agent, &["jb"]).await;
+    sql_in_run(&agent, "gone", "update jb set n = n + 1; delete from jb where n <> 3; update jb set n = 9")
+        .await
+        .status(200);
+    assert_eq!(undo(&agent, "gone").await.status(200).at("/data/undone"), 4);
+    assert_eq!(state(&agent, &["jb"]).await, before);
+    assert_eq!(undo(&agent, "made").await.status(200).at("/data/undone"), 4);
+    assert_eq!(agent.sql("select count(*) as v from jb").await.v(), 0);
+}

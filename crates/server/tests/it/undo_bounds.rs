@@ -149,6 +149,26 @@ async fn a_run_says_what_it_cannot_undo() {
     let run = agent.get("/v1/runs/ddl").await.status(200);
     let why = json!(["CREATE TABLE", "writes to plain, which has no primary key"]);
     assert_eq!((run.at("/data/requests"), run.at("/data/why")), (json!(3), why));
+    // Rows that come and go with a table, and those that a statement reaches through the table's parent.
+    let tables = "create table years (id int, y int, primary key (id, y)) partition by list (y); create table first (id int, y int, primary key (id, y));
+                  create table base (id int primary key, v text); create table bare () inherits (base);
+                  insert into first values (1, 1); insert into bare values (1, 'x');
+                  create function kept() returns trigger language plpgsql as $$ begin return new; end $$";
+    agent.sql(tables).await.status(200);
+    for (run, statement, why) in [
+        ("attach", "alter table years attach partition first for values in (1)", "ALTER TABLE"),
+        ("detach", "alter table years detach partition first", "ALTER TABLE"),
+        ("no inherit", "alter table bare no inherit base", "ALTER TABLE"),
+        ("inherit", "alter table bare inherit base", "ALTER TABLE"),
+        ("parent", "update base set v = 'y'", "writes to bare, which has no primary key"),
+        ("key", "alter table bare add primary key (id)", "ALTER TABLE"),
+        ("own", "create trigger own before insert on base execute function kept()", "CREATE TRIGGER"),
+        ("own gone", "drop trigger own on base", "DROP TRIGGER"),
+    ] {
+        sql_in_run(&agent, run, statement).await;
+        let shown = agent.get(&format!("/v1/runs/{}", run.replace(' ', "%20"))).await.status(200);
+        assert_eq!((shown.at("/data/undoable"), shown.at("/data/why")), (json!("no"), json!([why])), "{run}");
+    }
 }
 
 #[tokio::test]

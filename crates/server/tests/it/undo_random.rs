@@ -3,20 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, both};
+use crate::support::{Agent, Numbers, Reply, both};
 
 const TABLES: [&str; 9] =
     ["nodes", "leaves", "places", "slots", "contacts", "companies", "deals", "pipeline_stages", "associations"];
-
-/// A generator of numbers. The same seed gives the same ones, so that a failure can be repeated.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
 
 /// A write: method, path, body.
 type Write = (Method, String, Value);

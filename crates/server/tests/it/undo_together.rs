@@ -1,11 +1,11 @@
-//! Undo while others write: nothing of theirs is lost, and no deadlock ends their transactions.
+//! Undo while others write or undo: nothing of theirs is lost, no deadlock ends their transactions, and nothing is undone twice.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, agent};
+use crate::support::{Agent, Reply, agent, psql};
 
 async fn sql_in_run(agent: &Agent, run: &str, sql: &str) {
     let headers = [("content-type", "application/json"), ("x-run-id", run)];
@@ -92,5 +92,78 @@ async fn a_second_writers_values_are_conflicts() {
     for row in rows(&agent).await {
         let expected = if row["id"].as_u64().unwrap().is_multiple_of(3) { "theirs" } else { "old" };
         assert_eq!(row["undone"], expected, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_undos_at_once_one_undoes() {
+    let agent = agent().await;
+    things(&agent).await;
+    sql_in_run(&agent, "r", "update things set undone = 'new'").await;
+    let undos: Vec<_> = (0..8)
+        .map(|_| {
+            let agent = agent.clone();
+            tokio::spawn(async move { undo(&agent, "r", "refuse").await })
+        })
+        .collect();
+    let mut done = Vec::new();
+    for undo in undos {
+        match undo.await.expect("an end") {
+            reply if reply.code == 200 => done.push(reply.text("/data/run_id")),
+            reply => drop(reply.fault(409, "already_undone")),
+        }
+    }
+    let [id] = done.try_into().expect("one undo");
+    let run = agent.get("/v1/runs/r").await.status(200);
+    assert_eq!((run.at("/data/status"), run.at("/data/undone_by")), (json!("undone"), json!(id)));
+    assert_eq!(agent.get("/v1/runs").await.column("id"), [json!(id), json!(run.id())], "the others are no runs");
+    undo(&agent, &id, "refuse").await.status(200);
+    assert_ne!(agent.get("/v1/runs/r").await.at("/data/status"), "undone");
+    undo(&agent, "r", "refuse").await.status(200);
+    assert!(rows(&agent).await.iter().all(|row| row["undone"] == "old"));
+}
+
+#[tokio::test]
+async fn undos_that_have_read_the_same_log_do_not_both_undo() {
+    for on_conflict in ["refuse", "skip"] {
+        let agent = agent().await;
+        things(&agent).await;
+        agent
+            .sql(
+                "create table gate (id int primary key); insert into gate values (1); create sequence arrivals;
+                  create function wait() returns trigger language plpgsql as $$ begin
+                    perform set_config('lock_timeout', '0', true);
+                    perform nextval('arrivals');
+                    perform from gate for share;
+                    return new;
+                  end $$;
+                  create trigger wait before insert on things for each row execute function wait()",
+            )
+            .await
+            .status(200);
+        sql_in_run(&agent, "r", "delete from things where id = 1").await;
+        let mut gate = psql(&agent).await;
+        gate.script("begin; select from gate for update").await.expect("a closed gate");
+        let undos: Vec<_> = (0..2)
+            .map(|_| {
+                let agent = agent.clone();
+                tokio::spawn(async move { undo(&agent, "r", on_conflict).await })
+            })
+            .collect();
+        // By this session, because the undos may have all connections that a workspace gets.
+        while gate.query("select last_value from arrivals", &[]).await.expect("a number").text(0, 0) != Some("2") {}
+        gate.script("commit").await.expect("an open gate");
+        let mut codes = Vec::new();
+        for undo in undos {
+            let reply = undo.await.expect("an end");
+            codes.push(reply.code);
+            match reply.code {
+                200 => assert_eq!((reply.at("/data/undone"), reply.at("/data/skipped")), (json!(1), json!([]))),
+                _ => drop(reply.fault(409, "already_undone")),
+            }
+        }
+        codes.sort_unstable();
+        assert_eq!(codes, [200, 409], "{on_conflict}");
+        assert_eq!(rows(&agent).await.len(), 30);
     }
 }

@@ -65,13 +65,16 @@ pub const MAIL_RELATIONS: &[(&str, MailRelation, &str)] = &[
 pub fn filter(name: &str, value: &str) -> Filter {
     let mut readings = vec![equals(Subject::Column(name.to_owned()), value)];
     let whole = || vec![stored_id(value).into_owned()];
+    let mut keys = Vec::new();
     for Form { suffix, op, .. } in FORMS.iter().filter(|form| !form.suffix.is_empty()) {
         if let Some(column) = name.strip_suffix(suffix).filter(|column| !column.is_empty()) {
             let values = if *op == Op::Has { list(value) } else { whole() };
-            readings.push(Reading { subject: Subject::Column(column.to_owned()), op: *op, values });
+            readings.push(Reading { subject: Subject::Column(column.to_owned()), op: *op, values: values.clone() });
+            keys.extend(key_of(column).map(|subject| Reading { subject, op: *op, values }));
         }
     }
     readings.extend(key_of(name).map(|key| equals(key, value)));
+    readings.extend(keys);
     if let Some((_, relation, _)) = MAIL_RELATIONS.iter().find(|(parameter, ..)| *parameter == name) {
         readings.push(Reading { subject: Subject::Mail(*relation), op: Op::Eq, values: whole() });
     }
@@ -112,5 +115,14 @@ mod tests {
         let readings = filter("signed_after", "2026-01-01").readings;
         assert_eq!(readings[0].subject, Subject::Column("signed_after".into()));
         assert_eq!((&readings[1].subject, readings[1].op), (&Subject::Column("signed".into()), Op::Gt));
+    }
+
+    #[test]
+    fn a_key_takes_operators_too() {
+        let readings = filter("custom.nps_gte", "9").readings;
+        let key = |key: &str| Subject::Key { column: "custom".into(), key: key.into() };
+        let keys: Vec<_> = readings.iter().filter(|it| matches!(it.subject, Subject::Key { .. })).collect();
+        assert_eq!((&keys[0].subject, keys[0].op), (&key("nps_gte"), Op::Eq));
+        assert_eq!((&keys[1].subject, keys[1].op, keys.len()), (&key("nps"), Op::Gte, 2));
     }
 }

@@ -94,8 +94,8 @@ fn custom_keys() -> Parameter {
     Parameter {
         name: "custom".into(),
         schema: json!({"type": "object", "patternProperties": {"^custom\\..+$": {"type": "string"}}, "additionalProperties": false}),
-        about: "Keys of `custom`, each a parameter of its own: `?custom.plan=pro`. Compared as text; several values \
-                separated by commas."
+        about: "Keys of `custom`, each a parameter of its own: `?custom.plan=pro`; several values separated by commas. A key \
+                that `custom_fields` declares is compared as its type, and takes operators: `?custom.seats_gte=10`."
             .into(),
         style: Style::Open,
     }
@@ -128,7 +128,7 @@ fn answer(act: Act, row: Value) -> Value {
         Act::SignUp => wrapped(named("Workspace"), "Meta"),
         Act::Sql => wrapped(named("SqlResult"), "SqlMeta"),
         Act::Operations => wrapped(array(named("OperationAnswer")), "PageMeta"),
-        Act::Tables => wrapped(array(named("TableSummary")), "Meta"),
+        Act::Tables => wrapped(array(named("TableSummary")), "PageMeta"),
         Act::Schema => wrapped(named("DatabaseSchema"), "Meta"),
         Act::SearchAll => wrapped(array(named("FoundRecord")), "PageMeta"),
         Act::Batch => wrapped(array(named("BatchItem")), "BatchMeta"),
@@ -136,6 +136,8 @@ fn answer(act: Act, row: Value) -> Value {
         Act::List | Act::Stages | Act::Search => wrapped(array(row), "PageMeta"),
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
+        Act::Merge => wrapped(row, "MergeMeta"),
+        Act::Assert => wrapped(row, "AssertMeta"),
         Act::OpenRun | Act::FindRun | Act::FinishRun => wrapped(named("Run"), "Meta"),
         Act::ListRuns => wrapped(array(named("Run")), "PageMeta"),
         Act::RunChanges => wrapped(array(named("Change")), "PageMeta"),
@@ -247,6 +249,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 json!(["created", "updated", "failed"]),
             ),
         ),
+        ("AssertMeta", with_meta(json!({"outcome": shared::outcome()}), json!(["outcome"]))),
+        ("MergeMeta", with_meta(json!({"merged": named("Merged")}), json!(["merged"]))),
         ("Import", shared::import(json!({}))),
         ("BatchItem", shared::batch_item(json!({"type": "object", "required": ["error", "message"], "properties": {
             "error": text("The error's code."), "message": text("The error message."), "hint": text("Advice for the caller."),

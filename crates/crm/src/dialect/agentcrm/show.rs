@@ -57,7 +57,9 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
                 &json!({"run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": not_undone}),
             );
         }
-        Answer::Record { record: it, .. } | Answer::Email { record: it, .. } => record(out, it),
+        Answer::Record { record: it, .. } | Answer::Written { record: it, .. } | Answer::Email { record: it, .. } => {
+            record(out, it);
+        }
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
         Answer::Batch(it) => batch(out, it, meta),
         Answer::Imported(it) => json::write(out, &import::outcome(it)),
@@ -71,7 +73,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
             out.push(b'}');
         }
         Answer::Rows { rows, .. } => json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same)),
-        Answer::Tables { rows } => json::tables(out, rows, None),
+        Answer::Tables { rows, .. } => json::tables(out, rows, None),
         Answer::Object { text, .. } => out.extend_from_slice(text.as_bytes()),
         Answer::Events(page) => events(out, page),
         Answer::Sql(result) => sql(out, result),
@@ -91,7 +93,9 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
 /// Appends the members of `_meta` that depend on the answer.
 fn about(out: &mut Vec<u8>, answer: &Answer) {
     match answer {
-        Answer::Page { next_cursor, limit, .. } => page_meta(out, next_cursor.as_deref(), *limit),
+        Answer::Page { next_cursor, limit, .. } | Answer::Tables { next_cursor, limit, .. } => {
+            page_meta(out, next_cursor.as_deref(), *limit)
+        }
         Answer::Found(it) => page_meta(out, it.next_cursor.as_deref(), it.limit),
         Answer::Events(page) => {
             json::pair(out, "next_cursor", &page.cursor);
@@ -120,6 +124,10 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
                 out.extend_from_slice(count.to_string().as_bytes());
             }
         }
+        Answer::Written { about: (name, value), .. } => {
+            json::key(out, name);
+            json::write(out, value);
+        }
         Answer::Deleted { note: Some(note), .. } => json::pair(out, "note", note),
         Answer::Sql(result) if result.truncated => {
             json::key(out, "truncated");
@@ -130,7 +138,6 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
         | Answer::Imported(_)
         | Answer::Deleted { note: None, .. }
         | Answer::Rows { .. }
-        | Answer::Tables { .. }
         | Answer::Object { .. }
         | Answer::Sql(_)
         | Answer::Run { .. }
@@ -144,10 +151,10 @@ fn size(answer: &Answer) -> usize {
         Answer::Page { rows, .. } | Answer::Sql(SqlResult { rows, .. }) => {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
-        Answer::Record { record, .. } | Answer::Email { record, .. } => {
+        Answer::Record { record, .. } | Answer::Written { record, .. } | Answer::Email { record, .. } => {
             record.row.data_len() + record.row.columns().len() * 16
         }
-        Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.data_len() + rows.len() * 64,
+        Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
         Answer::Operations(answers) => json::size_of_operations(answers),

@@ -82,6 +82,8 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::Update       => &[DATABASE, WRITE, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata"]],
         Act::Delete       => &[DATABASE, WRITE, &["unsupported_media_type", "not_found", "still_referenced"]],
         Act::Restore      => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata"]],
+        Act::Merge        => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata", "invalid_reference", "still_referenced"]],
+        Act::Assert       => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict", "ambiguous", "invalid_metadata"]],
         Act::ListRows     => &[DATABASE, &["invalid_cursor", "not_found", "validation_failed"]],
         Act::AddMembers   => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict"]],
         Act::RemoveMember => &[DATABASE, WRITE, &["unsupported_media_type", "not_found"]],
@@ -93,7 +95,7 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::Undo         => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "undo_conflict", "already_undone", "undo_expired"]],
     };
     let is_about_a_table =
-        matches!(act, Act::List | Act::Create | Act::Find | Act::Update | Act::Delete | Act::Restore);
+        matches!(act, Act::List | Act::Create | Act::Find | Act::Update | Act::Delete | Act::Restore | Act::Merge | Act::Assert);
     let table: &[&str] = match entity {
         None if is_about_a_table => ANY_TABLE,
         Some(entity) => codes_of_table(act, entity),

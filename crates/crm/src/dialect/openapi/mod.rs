@@ -96,6 +96,8 @@ pub enum Act {
     Update,
     Delete,
     Restore,
+    Merge,
+    Assert,
     ListRows,
     AddMembers,
     RemoveMember,

@@ -24,7 +24,9 @@ pub fn subjects(endpoint: &Endpoint) -> (Vec<&'static Entity>, bool) {
     }
     let takes = |entity: &&Entity| match endpoint.act {
         Act::Create | Act::Update | Act::Delete => entity.writable,
+        Act::Assert => entity.writable && entity.write_rule != WriteRule::Edge && !entity.is_mail,
         Act::Restore => entity.writable && entity.stamped,
+        Act::Merge => entity.merges(),
         Act::Search => entity.searchable,
         _ => true,
     };
@@ -91,7 +93,9 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
     }
     let mut answers = Map::new();
     answers.insert(status(act).to_string(), answer(wire, endpoint, entity));
-    if act == Act::OpenRun || act == Act::Create && entity.is_some_and(|entity| entity.write_rule == WriteRule::Edge) {
+    if matches!(act, Act::OpenRun | Act::Assert)
+        || act == Act::Create && entity.is_some_and(|entity| entity.write_rule == WriteRule::Edge)
+    {
         let mut there = answer(wire, endpoint, entity);
         there["description"] = "It existed already; the existing one.".into();
         answers.insert("200".into(), there);
@@ -123,7 +127,7 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
 /// The status of a successful response.
 fn status(act: Act) -> u16 {
     match act {
-        Act::SignUp | Act::Create | Act::CreateStage | Act::AddMembers | Act::OpenRun => 201,
+        Act::SignUp | Act::Create | Act::CreateStage | Act::AddMembers | Act::OpenRun | Act::Assert => 201,
         _ => 200,
     }
 }
@@ -176,6 +180,8 @@ fn is_keyed(act: Act) -> bool {
             | Act::Batch
             | Act::Import
             | Act::Restore
+            | Act::Merge
+            | Act::Assert
             | Act::AddMembers
             | Act::OpenRun
             | Act::FinishRun
@@ -195,6 +201,8 @@ fn body(act: Act, entity: Option<&Entity>) -> Option<(Value, bool)> {
     Some(match act {
         Act::Create => (own("Create"), true),
         Act::CreateStage => (own("New"), true),
+        Act::Merge => (reference_to("schemas", "MergeRequest"), true),
+        Act::Assert => (reference_to("schemas", "Assertion"), true),
         Act::Batch => (reference_to("schemas", "NewBatch"), true),
         Act::Update => (own("Patch"), true),
         Act::Sql => (reference_to("schemas", "SqlRequest"), true),
@@ -229,7 +237,7 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
         Act::Schema => parameters
             .push(json!({"name": "table", "in": "query", "schema": {"type": "string", "examples": ["contacts"]},
             "description": "Describe only this table."})),
-        Act::ListRows | Act::Stages => parameters.extend(["limit", "cursor"].map(shared)),
+        Act::ListRows | Act::Stages | Act::Tables => parameters.extend(["limit", "cursor"].map(shared)),
         Act::ListRuns => {
             parameters.extend(["limit", "cursor"].map(shared));
             let own = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "schema": schema, "description": about});
@@ -391,6 +399,8 @@ fn operation_id(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> Str
         Act::Update => format!("update{one}"),
         Act::Delete => format!("delete{one}"),
         Act::Restore => format!("restore{one}"),
+        Act::Merge => format!("merge{many}"),
+        Act::Assert => format!("assert{one}"),
         Act::ListRows => "getListRows".into(),
         Act::AddMembers => "addListMembers".into(),
         Act::RemoveMember => "removeListMember".into(),
@@ -426,6 +436,8 @@ fn summary(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
         Act::Update => format!("Change {article} {one}"),
         Act::Delete => format!("Delete {article} {one}"),
         Act::Restore => format!("Restore {article} {one}"),
+        Act::Merge => format!("Merge {many}"),
+        Act::Assert => format!("Create or update {article} {one}"),
         Act::ListRows => "Get the rows of a saved list".into(),
         Act::AddMembers => "Add members to a static list".into(),
         Act::RemoveMember => "Remove a member from a static list".into(),

@@ -168,6 +168,9 @@ pub const ERRANDS: &[Errand] = &[
         answer: PeopleReturns::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and creates a new one. Relm's keys stay." },
     Errand { method: Delete, path: "/v1/keys/{id}", id: "deleteKey", summary: "End a key", caller: Credentials::Person, query: &[WS], body: &[],
         answer: PeopleReturns::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners can end any key, others only their own." },
+    Errand { method: Post, path: "/v1/keys/{id}/restore", id: "restoreKey", summary: "Take back the end of a key", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: PeopleReturns::One("Restored"), codes: &["not_found"],
+        about: "For 10 minutes: undoes the DELETE. Owners can restore any key, others only their own. Keys that ended otherwise stay ended." },
     Errand { method: Get, path: "/v1/members", id: "listMembers", summary: "List a workspace's members", caller: Credentials::Person, query: &[WS], body: &[],
         answer: PeopleReturns::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
     Errand { method: Patch, path: "/v1/members", id: "changeRole", summary: "Change a member's role", caller: Credentials::Person, query: &[WS, USER],
@@ -399,6 +402,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             ended["properties"]["hint"] = text("How to end a session that Kith can't end.");
             ended
         }),
+        ("Restored", object(json!({"id": text("`ak_…`"), "restored_at": time("The time.")}))),
         ("Requested", object(json!({"email": text("The address.")}))),
         ("Claimed", object(json!({"workspace_id": ws(), "api_key": api_key()}))),
         (

@@ -62,6 +62,27 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
                 "summary": {"type": ["string", "null"], "description": "What was done."}}}),
         ),
         (
+            "Assertion",
+            json!({"type": "object", "required": ["match", "data"], "additionalProperties": false, "properties": {
+                "match": {"type": "array", "minItems": 1, "items": {"type": "string"}, "description": "The fields by which the record is found. A key of the free-form field has a point before it: `custom.plan`."},
+                "data": {"type": "object", "description": "The fields of the record."}}}),
+        ),
+        (
+            "MergeRequest",
+            json!({"type": "object", "required": ["from"], "additionalProperties": false, "properties": {
+                "from": {"type": "array", "minItems": 1, "maxItems": 20, "items": {"type": "string"},
+                    "description": "The ids of the records that become part of this one."},
+                "prefer": {"type": ["object", "null"], "additionalProperties": {"type": "string"},
+                    "description": "The id of the record whose value wins, by field. A key of the free-form field has a point before it: `custom.plan`."}}}),
+        ),
+        (
+            "Merged",
+            json!({"type": "object", "required": ["from", "moved", "dropped"], "description": "What a merge did.", "properties": {
+                "from": {"type": "array", "items": {"type": "string"}, "description": "The ids of the records that are deleted now."},
+                "moved": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "How many references of each table were changed."},
+                "dropped": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "How many rows of each table were deleted, because the record has the same."}}}),
+        ),
+        (
             "UndoRequest",
             json!({"type": "object", "additionalProperties": false, "properties": {
                 "on_conflict": {"type": ["string", "null"], "enum": ["refuse", "skip", null],
@@ -337,4 +358,9 @@ pub fn database_schema(more: Value) -> Value {
     }));
     let enumeration = plain(json!({"name": text, "values": texts()}));
     object(more, json!({"tables": array(table), "enums": array(enumeration)}))
+}
+
+/// The schema of the outcome of an assertion.
+pub fn outcome() -> Value {
+    json!({"type": "string", "enum": ["created", "updated", "unchanged"], "description": "What was done."})
 }

@@ -173,6 +173,8 @@ fn answer(act: Act, row: Value) -> Value {
         Act::Import => named("Import"),
         Act::List | Act::Stages | Act::Search | Act::ListRows => list(row),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => row,
+        Act::Assert => json!({"allOf": [row, {"type": "object", "properties": {"outcome": shared::outcome()}}]}),
+        Act::Merge => json!({"allOf": [row, {"type": "object", "properties": {"merged": named("Merged")}}]}),
         Act::OpenRun | Act::FindRun | Act::FinishRun => named("Run"),
         Act::ListRuns => list(named("Run")),
         Act::RunChanges => list(named("Change")),

@@ -30,6 +30,18 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
     let table = meta.table.unwrap_or(ROW);
     match answer {
         Answer::Record { record: it, .. } | Answer::Email { record: it, .. } => record(&mut out, it, table),
+        Answer::Written { record: it, about: (name, value), .. } => {
+            record(&mut out, it, table);
+            if answer.says(name) {
+                // It is a member of the record.
+                out.pop();
+                let mut value = value.clone();
+                rename_ids(&mut value);
+                json::key(&mut out, name);
+                json::write(&mut out, &value);
+                out.push(b'}');
+            }
+        }
         Answer::Page { entity, table: of, rows, width, next_cursor, .. } => {
             let table = of.as_deref().unwrap_or(table);
             out.reserve(rows.data_len() + rows.len() * rows.columns().len() * 16);
@@ -95,10 +107,10 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
             let entity = meta.table.and_then(by_table);
             list(&mut out, &Shape::of(entity, table, rows, 0..rows.columns().len()), rows, None);
         }
-        Answer::Tables { rows } => {
+        Answer::Tables { rows, next_cursor, .. } => {
             out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
             json::tables(&mut out, rows, Some((OBJECT, "table")));
-            end_of_list(&mut out, None);
+            end_of_list(&mut out, next_cursor.as_deref());
         }
         Answer::Object { text, .. } => {
             out.extend_from_slice(b"{\"object\":\"schema\"");
@@ -294,7 +306,7 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
                 json::pair(out, "detail", &detail);
             }
         }
-        _ => json::pair(out, "message", &words(&fault.message(), entity)),
+        _ => json::pair(out, "message", &fault.message_in(|text| words(text, entity))),
     }
     match fault {
         Fault::Conflict { constraint, existing_id, .. } => {
@@ -350,7 +362,7 @@ fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
             })
         }
         Fault::InvalidMetadata { .. } => Some("GET /v1/schema/fields lists the definitions.".into()),
-        fault => fault.hint().map(|hint| words(&hint, entity).into_owned()),
+        fault => fault.hint_in(|text| words(text, entity)),
     }
 }
 

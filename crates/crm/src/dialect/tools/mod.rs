@@ -82,6 +82,7 @@ pub enum Act {
     Update,
     Delete,
     Restore,
+    Merge,
     Upsert,
     SendEmail,
     Move,
@@ -225,6 +226,7 @@ impl Act {
             | Act::Update
             | Act::Delete
             | Act::Restore
+            | Act::Merge
             | Act::Upsert
             | Act::SendEmail
             | Act::Move
@@ -270,6 +272,7 @@ impl Act {
             | Act::DeleteStage
             | Act::RemoveMember
             | Act::Restore
+            | Act::Merge
             | Act::Upsert
             | Act::SendEmail
             | Act::Move

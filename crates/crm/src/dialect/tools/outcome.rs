@@ -37,6 +37,11 @@ pub fn outcome(view: &View, answer: &Answer, effect: Option<&ChangeSet>, holds: 
             EmailStatus::Simulated => "Simulated 1 e-mail: test keys send none.".into(),
             EmailStatus::Failed => "1 e-mail failed.".into(),
         },
+        (Act::Create, Answer::Written { about: (_, outcome), .. }) => match outcome.as_str() {
+            Some("created") => format!("Created 1 {one}: none matched."),
+            Some("updated") => format!("Updated 1 {one}, which matched."),
+            _ => format!("Nothing was changed (0 of 1 {one}): the one that matches has these values already."),
+        },
         (Act::Create, Answer::Record { created: false, .. }) => {
             format!("Nothing was created: this {one} existed already.")
         }
@@ -54,6 +59,7 @@ pub fn outcome(view: &View, answer: &Answer, effect: Option<&ChangeSet>, holds: 
             format!("Nothing was restored (0 of 1 {one}): it was not deleted.")
         }
         (Act::Restore, _) => format!("Restored 1 {one}."),
+        (Act::Merge, Answer::Written { about: (_, about), .. }) => merged(&one, about),
         (Act::Upsert, Answer::Batch(batch)) => {
             let [created, updated, failed] = batch.counts();
             format!("Created {created}, updated {updated} and refused {failed} contacts.")
@@ -74,6 +80,25 @@ pub fn outcome(view: &View, answer: &Answer, effect: Option<&ChangeSet>, holds: 
         (Act::Execute, Answer::Sql(result)) => statements(result, effect),
         _ => format!("Changed 1 {one}."),
     }
+}
+
+/// What a merge did: the records that are gone, and the rows that refer to the one that stays now.
+fn merged(one: &str, about: &Value) -> String {
+    let from = about["from"].as_array().map_or(0, Vec::len);
+    let counted = |name: &str| {
+        let tables = about[name].as_object().into_iter().flatten();
+        tables.map(|(table, count)| rows_of(table, count.as_u64().unwrap_or(0))).collect::<Vec<_>>().join(" and ")
+    };
+    let records = if from == 1 { format!("1 {one}") } else { format!("{from} records") };
+    let moved = match counted("moved") {
+        text if text.is_empty() => "Nothing referred to them".to_owned(),
+        text => format!("Moved to it: {text}"),
+    };
+    let dropped = match counted("dropped") {
+        text if text.is_empty() => text,
+        text => format!("; dropped, because it has the same: {text}"),
+    };
+    format!("Merged {records} into this {one}. {moved}{dropped}. undo takes it back.")
 }
 
 /// What a deletion hit: the record, and what went with it.

@@ -60,10 +60,10 @@ pub const PROMPTS: &[Prompt] = &[
         argument: ("table", "contacts or companies; by default contacts.", false),
         text: "Find records in {} that may be duplicates: the same name with other spellings, the same telephone number, or addresses that \
                differ only in parts. Use query_sql (pg_trgm is there). For each group, show the ids, what differs, and which record you \
-               would keep. Change nothing before I agree.",
+               would keep. Change nothing before I agree. Then merge each group with merge_records, and say what was moved.",
         text_without: "Find contacts that may be duplicates: the same name with other spellings, the same telephone number, or addresses that \
                differ only in parts. Use query_sql (pg_trgm is there). For each group, show the ids, what differs, and which record you \
-               would keep. Change nothing before I agree.",
+               would keep. Change nothing before I agree. Then merge each group with merge_records, and say what was moved.",
     },
 ];
 

@@ -9,16 +9,16 @@ use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
 use crate::dialect::tools::argument::Argument;
 use crate::dialect::tools::filter::{equals, filters};
-use crate::dialect::tools::names::{column_of, own, table_of_id, word};
+use crate::dialect::tools::names::{column_of, own, slug, table_of_id, word};
 use crate::dialect::tools::permanent::may_remove;
 use crate::dialect::tools::said::{Said, View};
 use crate::dialect::tools::schema::{
-    CONFIRM, arguments as known_arguments, name_argument, takes_columns, takes_confirm,
+    CONFIRM, MATCH_ON, arguments as known_arguments, name_argument, takes_columns, takes_confirm,
 };
 use crate::dialect::tools::{Act, ControlAct, Tool, log};
 use crate::model::ask::{Ask, EMAILS, PipelineName, Single, Steps};
 use crate::model::control::ControlAsk;
-use crate::model::entity::{ENTITIES, Entity, FieldKind, by_table};
+use crate::model::entity::{Entity, FieldKind, by_table, by_word};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Filter;
 
@@ -236,9 +236,11 @@ impl Said<'_> {
             Some(entity) => Ok(entity.table.to_owned()),
             None => {
                 let table = self.required("table")?;
-                // A model may name a table by its records: `contact`. The table `activity` is the feed.
-                let one = ENTITIES.iter().find(|entity| entity.name == table && by_table(&table).is_none());
-                Ok(one.map_or(table, |entity| entity.table.to_owned()))
+                // A model may name a table by its records: `contact`, `People`. The table `activity` is the feed.
+                let slug = slug(&table);
+                let is_label = slug != table;
+                let named = by_word(&slug).filter(|it| by_table(&table).is_none() && (is_label || it.name == table));
+                Ok(named.map_or(table, |entity| entity.table.to_owned()))
             }
         }
     }
@@ -288,8 +290,12 @@ impl Said<'_> {
             Act::Create => {
                 let table = self.table()?;
                 view.table = Some(table.clone());
+                let matching = self.tool.entity.is_none().then(|| self.values.remove(MATCH_ON)).flatten();
                 let fields = self.fields(&table)?;
-                self.arguments(Operation::Create(&table), fields)
+                match matching.filter(|names| !names.is_null()) {
+                    None => self.arguments(Operation::Create(&table), fields),
+                    Some(names) => self.assert(&table, names, fields),
+                }
             }
             Act::Update => {
                 let table = self.table()?;
@@ -303,6 +309,13 @@ impl Said<'_> {
                 let (table, id) = (self.table()?, self.required("id")?);
                 view.table = Some(table.clone());
                 self.rest(Operation::Restore(&table, &id))
+            }
+            Act::Merge => {
+                let (table, id) = (self.table()?, self.required("id")?);
+                view.table = Some(table.clone());
+                let prefer = self.object("prefer")?;
+                self.values.insert("prefer".into(), Value::Object(self.in_own_names(&table, prefer)));
+                self.rest(Operation::Merge(&table, &id))
             }
             Act::SendEmail => {
                 view.table = Some(EMAILS.to_owned());
@@ -434,6 +447,21 @@ impl Said<'_> {
             rest.insert("hard".into(), true.into());
         }
         self.arguments(Operation::Delete(&table, &id), rest)
+    }
+
+    /// Creates a record, or updates the one that matches by these fields.
+    fn assert(&self, table: &str, names: Value, fields: Map<String, Value>) -> Result<Ask, Fault> {
+        let own_name =
+            |name: &str| by_table(table).map_or(name.to_owned(), |it| own(self.dialect, it, name).to_owned());
+        let names = match names {
+            Value::Array(names) => {
+                names.into_iter().map(|it| it.as_str().map(own_name).map_or(it, Value::from)).collect()
+            }
+            Value::String(name) => own_name(&name).into(),
+            other => other,
+        };
+        let arguments = [("match".to_owned(), names), ("data".to_owned(), Value::Object(fields))];
+        self.arguments(Operation::Assert(table), arguments.into_iter().collect())
     }
 
     fn upsert(&mut self) -> Result<Ask, Fault> {

@@ -45,6 +45,8 @@ pub fn act_of(operation: &Operation<'_>) -> (Act, Option<String>) {
         Operation::Update(table, _) => of(Act::Update, table),
         Operation::Delete(table, _) => of(Act::Delete, table),
         Operation::Restore(table, _) => of(Act::Restore, table),
+        Operation::Assert(table) => of(Act::Create, table),
+        Operation::Merge(table, _) => of(Act::Merge, table),
         Operation::Batch(table) => of(Act::Upsert, table),
         Operation::SendEmail => of(Act::SendEmail, EMAILS),
         Operation::ReceiveEmail => of(Act::Create, EMAILS),

@@ -25,7 +25,10 @@ pub fn input(tool: &Tool, dialect: &Dialect) -> Value {
     let properties: Map<String, Value> = arguments.iter().map(|it| (it.name.clone(), it.schema.clone())).collect();
     schema["properties"] = Value::Object(properties);
     // Columns that the workspace added are fields too.
-    schema["additionalProperties"] = takes_columns(tool).into();
+    schema["additionalProperties"] = match takes_columns(tool) {
+        true => json!({"description": "A column that the workspace added; others are refused."}),
+        false => false.into(),
+    };
     schema
 }
 
@@ -94,6 +97,13 @@ fn made(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
             arguments.extend(table());
             arguments.extend(values());
             arguments.extend(fields(true));
+            if tool.entity.is_none() {
+                let about = "Fields, e.g. [\"email\"]: if one record has the same values, it is updated instead.";
+                arguments.push(optional(
+                    MATCH_ON,
+                    json!({"type": "array", "items": {"type": "string"}, "description": about}),
+                ));
+            }
         }
         Act::Update => {
             arguments.extend(table());
@@ -111,6 +121,13 @@ fn made(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
         Act::Restore => {
             arguments.extend(table());
             arguments.push(name());
+        }
+        Act::Merge => {
+            arguments.extend(table());
+            arguments.push(name());
+            arguments.push(required("from", json!({"type": "array", "items": {"type": "string"}})));
+            let about = "{field: id of the record whose value wins}.";
+            arguments.push(optional("prefer", json!({"type": "object", "description": about})));
         }
         Act::SendEmail => arguments.extend(message()),
         Act::Upsert => {
@@ -162,6 +179,9 @@ fn made(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
     }
     arguments
 }
+
+/// The argument with the fields by which a record is found that exists already.
+pub const MATCH_ON: &str = "match_on";
 
 /// The argument with which a permanent deletion is confirmed.
 pub const CONFIRM: &str = "confirm";

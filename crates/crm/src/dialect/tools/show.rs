@@ -106,7 +106,11 @@ pub fn show(
         _ => {}
     }
     if act.writes() {
-        let rest = std::mem::take(&mut object);
+        let mut rest = std::mem::take(&mut object);
+        if answer.says(OUTCOME) {
+            // The sentence says it too.
+            rest.remove(OUTCOME);
+        }
         match &would_change {
             Some(changes) => add_dry_run(&mut object, &outcome, changes, view, dialect),
             None => drop(object.insert(OUTCOME.into(), outcome.into())),
@@ -199,7 +203,7 @@ fn cut_rows(answer: &mut Answer, cut: &Cut) {
             result.rows.truncate(most);
             result.truncated = true;
         }
-        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.truncate(most),
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => rows.truncate(most),
         Answer::Found(found) => found.order.truncate(most),
         Answer::Record { record, .. } | Answer::Email { record, .. } => {
             // The record itself is one of the rows.

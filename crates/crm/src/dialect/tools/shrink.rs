@@ -139,8 +139,8 @@ pub fn fit(answer: &mut Answer, max_tokens: usize) -> Cut {
 /// All rows of an answer.
 fn parts(answer: &Answer) -> Vec<&Rows> {
     match answer {
-        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => vec![rows],
-        Answer::Record { record, .. } | Answer::Email { record, .. } => {
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => vec![rows],
+        Answer::Record { record, .. } | Answer::Written { record, .. } | Answer::Email { record, .. } => {
             [&record.row].into_iter().chain(record.related.iter().map(|(_, rows)| rows)).collect()
         }
         Answer::Batch(batch) => vec![&batch.rows],
@@ -162,8 +162,8 @@ fn parts(answer: &Answer) -> Vec<&Rows> {
 
 fn parts_mut(answer: &mut Answer) -> Vec<&mut Rows> {
     match answer {
-        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => vec![rows],
-        Answer::Record { record, .. } | Answer::Email { record, .. } => {
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows, .. } => vec![rows],
+        Answer::Record { record, .. } | Answer::Written { record, .. } | Answer::Email { record, .. } => {
             [&mut record.row].into_iter().chain(record.related.iter_mut().map(|(_, rows)| rows)).collect()
         }
         Answer::Batch(batch) => vec![&mut batch.rows],

@@ -74,6 +74,13 @@ pub const KINDS: &[Kind] = &[
         ..CORE
     },
     Kind {
+        name: "merge_records",
+        title: "Merge records",
+        about: "Merges duplicates of one table: the records `from` become part of the record `id`. It keeps its values, takes theirs for its empty fields, and gets all that refers to them. `undo` takes it back.",
+        act: Act::Merge,
+        ..TOOL
+    },
+    Kind {
         name: "upsert_contacts",
         title: "Create or update contacts",
         about: "Creates up to 500 contacts, or updates those with the same `dedup_on` values. Each row succeeds or fails on its own.",
@@ -120,7 +127,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "call_api",
         title: "Make any other request",
-        about: "Makes a request of the REST API that writes, for what has no tool here: POST /v1/webhooks/{id}/test, /rotate-secret, /replay/{delivery_id}, /replay-failed; /v1/automations/{id}/test; /v1/runs, /v1/runs/{id}/finish; /v1/email/domains, /{id}/verify; /v1/lists/{id}/members; /v1/pipelines/{key}/stages; /v1/imports?table= with body {csv}; PUT or DELETE /v1/integrations/email; POST or DELETE /v1/integrations/mailbox. list_records and get_record read what it sets up.",
+        about: "Makes a request of the REST API that writes, for what has no tool here: POST /v1/{table}/{id}/merge {from, prefer}; /v1/webhooks/{id}/test, /rotate-secret, /replay/{delivery_id}, /replay-failed; /v1/automations/{id}/test; /v1/runs, /v1/runs/{id}/finish; /v1/email/domains, /{id}/verify; /v1/lists/{id}/members; /v1/pipelines/{key}/stages; /v1/imports?table= with body {csv}; PUT or DELETE /v1/integrations/email; POST or DELETE /v1/integrations/mailbox. list_records and get_record read what it sets up.",
         act: Act::Request,
         ..CORE
     },

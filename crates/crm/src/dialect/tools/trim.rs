@@ -25,6 +25,7 @@ pub fn is_here(answer: &Answer) -> bool {
         | Answer::Changes { .. }
         | Answer::Undone { .. } => true,
         Answer::Record { .. }
+        | Answer::Written { .. }
         | Answer::Email { .. }
         | Answer::Page { .. }
         | Answer::Deleted { .. }

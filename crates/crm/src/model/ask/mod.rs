@@ -14,7 +14,7 @@ use crate::model::operation::Operation;
 use crate::model::page::PageAsk;
 use crate::model::split::may_change_catalog;
 
-pub use names::{PipelineName, RecordName, Related, UnknownStage};
+pub use names::{PipelineName, Preference, RecordName, Related, UnknownStage};
 
 /// A request, in the names of the physical schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +107,17 @@ pub enum Single {
         /// The record's id.
         id: RecordName,
     },
+    /// Merges records into one.
+    Merge {
+        /// The table's name.
+        table: String,
+        /// The id of the record that stays.
+        id: RecordName,
+        /// The ids of the others.
+        from: Vec<String>,
+        /// Whose values win.
+        prefer: Vec<Preference>,
+    },
     /// Searches a table.
     Search {
         /// The table's name.
@@ -117,7 +128,10 @@ pub enum Single {
         page: PageAsk,
     },
     /// Lists the workspace's tables.
-    Tables,
+    Tables {
+        /// The page; `None` for all of them.
+        page: Option<PageAsk>,
+    },
     /// Describes the workspace's tables in full, for writing joins.
     Schema {
         /// The only table to describe; `None` for all of them.
@@ -137,6 +151,17 @@ pub enum Steps {
         rows: Vec<BatchRow>,
         /// The columns that identify an existing record.
         dedup_on: Vec<String>,
+    },
+    /// Creates a record, or updates the only one that matches.
+    Assert {
+        /// The table's name.
+        table: String,
+        /// The conditions that the record matches.
+        matching: Vec<Filter>,
+        /// The values, by column.
+        values: Map<String, Value>,
+        /// The handling of an unknown stage, for a deal.
+        unknown_stage: UnknownStage,
     },
     /// Creates records from a file, or updates those with the same unique values. All that are not refused are kept together.
     Import {
@@ -386,9 +411,10 @@ impl Single {
             | Single::Update { table, .. }
             | Single::Delete { table, .. }
             | Single::Restore { table, .. }
+            | Single::Merge { table, .. }
             | Single::Search { table, .. } => Some(table),
             Single::CreateStage { .. } | Single::Stages { .. } => Some(STAGES),
-            Single::Tables | Single::Schema { .. } => None,
+            Single::Tables { .. } | Single::Schema { .. } => None,
         }
     }
 
@@ -399,13 +425,14 @@ impl Single {
             | Single::Stages { .. }
             | Single::Find { .. }
             | Single::Search { .. }
-            | Single::Tables
+            | Single::Tables { .. }
             | Single::Schema { .. } => false,
             Single::Create { .. }
             | Single::CreateStage { .. }
             | Single::Update { .. }
             | Single::Delete { .. }
-            | Single::Restore { .. } => true,
+            | Single::Restore { .. }
+            | Single::Merge { .. } => true,
         }
     }
 }
@@ -413,7 +440,7 @@ impl Single {
 impl Steps {
     fn table(&self) -> Option<&str> {
         match self {
-            Steps::Batch { table, .. } | Steps::Import { table, .. } => Some(table),
+            Steps::Batch { table, .. } | Steps::Assert { table, .. } | Steps::Import { table, .. } => Some(table),
             Steps::SendEmail { .. } | Steps::ReceiveEmail { .. } => Some(EMAILS),
             Steps::AddMembers { .. } | Steps::RemoveMember { .. } => Some(MEMBERS),
             Steps::SearchAll { .. }
@@ -440,6 +467,7 @@ impl Steps {
             | Steps::RunChanges { .. }
             | Steps::RowChanges { .. } => false,
             Steps::Batch { .. }
+            | Steps::Assert { .. }
             | Steps::SendEmail { .. }
             | Steps::ReceiveEmail { .. }
             | Steps::Import { .. }

@@ -37,6 +37,19 @@ pub enum PipelineName {
     Key(String),
 }
 
+/// The record whose value a field takes in a merge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preference {
+    /// The field's name on the wire, for error messages.
+    pub said: String,
+    /// The column.
+    pub column: String,
+    /// The key in the column, if the value is that of a key.
+    pub key: Option<String>,
+    /// The record's id.
+    pub id: String,
+}
+
 /// The handling of a deal's stage that does not exist in its pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum UnknownStage {

@@ -38,8 +38,20 @@ fn samples() -> Vec<Ask> {
         Single::Update { table: table(), id: id(), values: values(), unknown_stage }.into(),
         Single::Delete { table: table(), id: id(), hard: true }.into(),
         Single::Restore { table: table(), id: id() }.into(),
+        Single::Merge {
+            table: table(),
+            id: id(),
+            from: vec!["c_1".into()],
+            prefer: vec![Preference {
+                said: "metadata.k".into(),
+                column: "custom".into(),
+                key: Some("k".into()),
+                id: "c_1".into(),
+            }],
+        }
+        .into(),
         Single::Search { table: table(), words: "w".into(), page: page() }.into(),
-        Single::Tables.into(),
+        Single::Tables { page: None }.into(),
         Single::Schema { table: Some(table()) }.into(),
         Steps::Batch { table: table(), rows, dedup_on: vec!["email".into()] }.into(),
         Steps::SearchAll { words: "w".into(), page: page() }.into(),

@@ -192,10 +192,33 @@ pub fn by_table(table: &str) -> Option<&'static Entity> {
     ENTITIES.iter().find(|entity| entity.table == table)
 }
 
+/// Other words for the records of built-in tables.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("people", "contacts"),
+    ("person", "contacts"),
+    ("organization", "companies"),
+    ("organizations", "companies"),
+    ("opportunity", "deals"),
+    ("opportunities", "deals"),
+];
+
+/// Returns the built-in table that a word means: the name of one record, or another word for them.
+pub fn by_word(word: &str) -> Option<&'static Entity> {
+    let of_one = ENTITIES.iter().find(|entity| entity.name == word && by_table(word).is_none());
+    let table = SYNONYMS.iter().find(|(synonym, _)| *synonym == word).map(|(_, table)| *table);
+    of_one.or_else(|| by_table(table.unwrap_or(word)))
+}
+
 impl Entity {
     /// The database function that normalizes the values of a column, if there is one.
     pub fn normal_form(&self, column: &str) -> Option<&'static str> {
         self.fields.iter().find(|field| field.name == column)?.normal_form
+    }
+
+    /// Whether records can be merged into one. Others describe tables, join records, or are what was sent.
+    pub fn merges(&self) -> bool {
+        let is_plain = !self.describes_tables && self.write_rule != WriteRule::Edge && self.named_by == NamedBy::Id;
+        is_plain && self.writable && self.stamped && !self.is_mail
     }
 
     /// All columns in the order of the answer, including those that every record has.

@@ -3,13 +3,17 @@
 
 mod words;
 
+use std::borrow::Cow;
 use std::panic::Location;
 
 use serde_json::Value;
-use words::shortened;
 pub use words::{MAX_TEXT_CHARACTERS, nearest};
+use words::{bounded, shortened};
 
 use crate::model::codes;
+
+/// The message of [`Fault::held`].
+const HELD: &str = "Another transaction holds the row or its table.";
 
 /// An error. The dialects write it as a response.
 #[derive(Debug, Clone, PartialEq)]
@@ -413,9 +417,34 @@ impl Fault {
         }
     }
 
+    /// The fault of a write that waits for a row which another transaction holds.
+    pub fn held() -> Fault {
+        Fault::Unavailable { retry_after: 1, message: HELD.into() }
+    }
+
+    /// Whether another transaction held what this one needed. The same work may succeed at once if it is done again.
+    pub fn is_held(&self) -> bool {
+        match self {
+            Fault::Unavailable { message, .. } => message == HELD,
+            Fault::Sql(sql) => ["55P03", "40P01", "40001"].contains(&sql.sqlstate.as_str()),
+            Fault::InOperation(it) => it.fault.is_held(),
+            _ => false,
+        }
+    }
+
     /// The message for people and models, with at most [`MAX_TEXT_CHARACTERS`] characters.
     pub fn message(&self) -> String {
         shortened(self.whole_message())
+    }
+
+    /// The message in other words, as long as [`Fault::message`]. It is cut after it is worded, because names may be longer then.
+    pub fn message_in(&self, worded: impl Fn(&str) -> Cow<'_, str>) -> String {
+        shortened(worded(&bounded(self.whole_message())).into_owned())
+    }
+
+    /// The hint in other words, as long as [`Fault::hint`].
+    pub fn hint_in(&self, worded: impl Fn(&str) -> Cow<'_, str>) -> Option<String> {
+        self.whole_hint().map(|hint| shortened(worded(&bounded(hint)).into_owned()))
     }
 
     /// The advice for the caller, if there is any, with at most [`MAX_TEXT_CHARACTERS`] characters.

@@ -131,6 +131,12 @@ impl Fault {
             ),
             Fault::BodyTimeout => Some("Send it again, in smaller parts if the connection is slow.".into()),
             Fault::HeadTooLarge { .. } => Some("Shorten the query or the headers. POST /v1/sql takes long texts.".into()),
+            Fault::NotFound { table, .. } if table == "requests" => Some(
+                "Only a request that changed something can be undone. A replay under an Idempotency-Key changed nothing: undo \
+                 the first request. Its id is the X-Request-Id of the first answer, and _meta.request_id of a replay that \
+                 has it."
+                    .into(),
+            ),
             // The hint of FilterTypeMismatch depends on the filter syntax, so the dialect writes it. The others have no
             // hint.
             Fault::FilterTypeMismatch { .. }
@@ -150,8 +156,17 @@ impl Fault {
 pub const MAX_TEXT_CHARACTERS: usize = 2000;
 
 /// Cuts a text that is too long. The result then ends in `…`.
-pub(super) fn shortened(mut text: String) -> String {
-    if let Some((last, _)) = text.char_indices().nth(MAX_TEXT_CHARACTERS - 1)
+pub(super) fn shortened(text: String) -> String {
+    cut(text, MAX_TEXT_CHARACTERS)
+}
+
+/// Cuts a text that is far too long, before it is worded.
+pub(super) fn bounded(text: String) -> String {
+    cut(text, 2 * MAX_TEXT_CHARACTERS)
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((last, _)) = text.char_indices().nth(most - 1)
         && text[last..].chars().nth(1).is_some()
     {
         text.truncate(last);

@@ -41,9 +41,9 @@ pub fn of_keys() -> Vec<PathGroup> {
         ("Workspace and SQL", &[Act::SignUp, Act::Sql, Act::Operations, Act::Tables, Act::Schema]),
         (
             "Records of any table",
-            &[Act::List, Act::Search, Act::SearchAll, Act::Create, Act::Batch, Act::Import, Act::Find],
+            &[Act::List, Act::Search, Act::SearchAll, Act::Create, Act::Assert, Act::Batch, Act::Import, Act::Find],
         ),
-        ("Changes", &[Act::Update, Act::Delete, Act::Restore]),
+        ("Changes", &[Act::Update, Act::Delete, Act::Restore, Act::Merge]),
         ("Runs and undo", &[Act::OpenRun, Act::ListRuns, Act::FindRun, Act::RunChanges, Act::FinishRun, Act::Undo]),
         ("Saved lists", &[Act::ListRows, Act::AddMembers, Act::RemoveMember]),
         ("Custom fields, pipelines and stages", &[Act::Stages, Act::CreateStage]),

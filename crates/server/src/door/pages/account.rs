@@ -4,12 +4,13 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::door::pages::parts::{Hand, icon};
-use crate::door::pages::{assets, layout};
+use crate::door::pages::{assets, layout, secured};
 use crate::people::auth::sign_in::PROBLEMS;
 
 /// A page with a form.
@@ -149,7 +150,8 @@ const PAGES: &[AccountPage] = &[
 pub fn router<S: Clone + Send + Sync + 'static>(offers: &[SignInOffer]) -> Router<S> {
     PAGES.iter().fold(Router::new(), |router, it| {
         let made = Bytes::from(write(it, offers).into_string());
-        router.route(it.path, get(move || std::future::ready(respond(made.clone()))))
+        let page = get(move || std::future::ready(respond(made.clone())));
+        router.route(it.path, page.layer(map_response(|response: Response| std::future::ready(secured(response)))))
     })
 }
 

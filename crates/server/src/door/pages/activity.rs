@@ -189,8 +189,8 @@ fn writes_today(writes: &[Value], names: &Names) -> Markup {
     html! {
         @if !writes.is_empty() {
             section.sect {
-                header { h2 { "Whose hand, 24 hours" } span.push.num { (parts::grouped(writes.iter().map(count).sum())) " writes" } }
-                table.grid.plain aria-label="Writes in 24 hours, by whose hand" {
+                header { h2 { "Writes, 24 hours" } span.push.num { (parts::grouped(writes.iter().map(count).sum())) " writes" } }
+                table.grid.plain aria-label="Writes in 24 hours, by source" {
                     colgroup { col; col width="72"; }
                     tbody {
                         @for row in writes {

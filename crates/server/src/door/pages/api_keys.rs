@@ -112,7 +112,7 @@ fn new_key(most: Role) -> Markup {
         "New key",
         html! {
             form.form data-new-key novalidate {
-                (field("key-name", "Name", "Whoever reads the activity sees it.", html! {
+                (field("key-name", "Name", "The activity shows it beside each change.", html! {
                     input.input #key-name name="name" maxlength="200" autocomplete="off" aria-describedby="key-name-note";
                 }))
                 div.pair {

@@ -148,14 +148,14 @@ async fn form(visit: &PageVisit<'_>, rule: Option<&Value>) -> Result<Markup, Fau
                     div.field { span.label aria-hidden="true" { "Field" } input.input.mono aria-label="Field" data-as="field" list="event-fields" autocomplete="off" spellcheck="false"; }
                     div.field { span.label aria-hidden="true" { "Operator" } select.pick aria-label="Operator" data-as="op" { (options(&OPS)) } }
                     div.field { span.label aria-hidden="true" { "Value" } input.input aria-label="Value" data-as="value" autocomplete="off" spellcheck="false"; }
-                    button.btn.bare.square type="button" data-remove aria-label="Take it away" { (icon("x")) }
+                    button.btn.bare.square type="button" data-remove aria-label="Remove" { (icon("x")) }
                 }
             }
             template data-action {
                 div.clause-of data-part {
                     div.field { span.label aria-hidden="true" { "Action" } select.pick aria-label="Action" data-as="type" { option value="" { "Choose what it does" } (options(&ACTION_TYPES)) } }
                     div.of-action {}
-                    button.btn.bare.square type="button" data-remove aria-label="Take it away" { (icon("x")) }
+                    button.btn.bare.square type="button" data-remove aria-label="Remove" { (icon("x")) }
                 }
             }
             template data-of="move_deal_stage" {
@@ -183,6 +183,8 @@ async fn form(visit: &PageVisit<'_>, rule: Option<&Value>) -> Result<Markup, Fau
                 div.field { span.label aria-hidden="true" { "To" } input.input.mono aria-label="To" data-as="to" autocomplete="off" spellcheck="false"; }
                 div.field { span.label aria-hidden="true" { "Subject" } input.input aria-label="Subject" data-as="subject" autocomplete="off"; }
                 div.field { span.label aria-hidden="true" { "Text" } input.input aria-label="Text" data-as="text" data-optional autocomplete="off"; }
+                div.field { span.label aria-hidden="true" { "HTML" } input.input aria-label="HTML" data-as="html" data-optional autocomplete="off"; }
+                div.field { span.label aria-hidden="true" { "From" } input.input.mono aria-label="From" data-as="from" data-optional autocomplete="off" spellcheck="false"; }
             }
             p.soft.small { "A number, true and false are taken as such; put a text like \"100\" in quotes. With in, separate the values by commas." }
             p.btns {

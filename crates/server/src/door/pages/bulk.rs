@@ -17,7 +17,7 @@ pub fn bar() -> Markup {
             button.btn type="button" data-delete-picked { (icon("trash-2")) "Delete" }
             span.foreseen.cut aria-live="polite" data-foreseen {}
             button.btn.bare type="button" data-open="foresee-deletion" { (icon("eye")) "Preview" }
-            button.btn.bare.push type="button" data-unpick { "Let go" }
+            button.btn.bare.push type="button" data-unpick { "Clear selection" }
         }
     }
 }

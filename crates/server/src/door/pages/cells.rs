@@ -30,10 +30,11 @@ pub fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, place: CellP
     }
 }
 
-/// What a column's cells say of their values' kind.
-fn kind(column: &ShownColumn) -> &'static str {
+/// What a column's cells and its filter say of their values' kind.
+pub fn kind(column: &ShownColumn) -> &'static str {
     match column.kind {
-        ValueKind::Text | ValueKind::Long | ValueKind::Records(_) => "text",
+        ValueKind::Text | ValueKind::Long => "text",
+        ValueKind::Records(_) => "records",
         ValueKind::Email => "email",
         ValueKind::Texts => "texts",
         ValueKind::Amount => "amount",

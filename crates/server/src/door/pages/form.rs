@@ -70,7 +70,9 @@ fn field(table: &str, column: &ShownColumn, record: &Value, names: &RecordNames)
             label for=(id) { (column.label) }
             (input(&id, column, record, names))
             @if column.kind == ValueKind::Texts { p.soft.small id={ (id) "-note" } { "One a line." } }
-            @if table == "deals" && column.kind == ValueKind::Amount { p.soft.small id={ (id) "-note" } { "In the currency’s main unit, for example 1,234.50." } }
+            @if column.kind == ValueKind::Amount {
+                p.soft.small id={ (id) "-note" } { @if table == "deals" { "In the currency’s main unit, for example 1,234.50." } @else { "In the main unit, for example 1,234.50." } }
+            }
         }
     }
 }

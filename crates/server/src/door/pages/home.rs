@@ -51,7 +51,7 @@ pub async fn home(visit: &PageVisit<'_>) -> Result<Page, Fault> {
         div.cols data-live="activity?limit=1" data-live-every="5" {
             @match &figures {
                 Some(figures) => (sums(figures, &list("open"))),
-                None => p.note.wait.c12 { (icon("circle-alert")) span { "The figures did not come in time. " a.link href="/" { "Try again" } } },
+                None => p.note.wait.c12 { (icon("circle-alert")) span { "The figures could not be read in time. " a.link href="/" { "Try again" } } },
             }
             section.sect.c8 aria-labelledby="latest-heading" {
                 header { h2 #latest-heading { "Latest activity" } button.btn.main.mini type="button" data-fresh hidden {} span.sr aria-live="polite" data-fresh-count {} a.link.push href="/activity" { "All activity" } }

@@ -10,6 +10,7 @@ use crm::model::fault::Fault;
 use crate::door::pages::addresses;
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::{blank, field};
+use crate::door::pages::shape;
 use crate::door::pages::visit::PageVisit;
 
 /// A field into which a column of a file can go.
@@ -53,7 +54,8 @@ async fn targets(visit: &PageVisit<'_>, table: &str) -> Result<Option<Vec<Import
         }
         // An amount is in the main unit of its currency, as people write it.
         let name = name.strip_suffix("_cents").filter(|_| entity.is_some()).unwrap_or(name);
-        targets.push(ImportTable { name: name.to_owned(), label: label(name) });
+        let label = if entity.is_some() { shape::label(name) } else { name.to_owned() };
+        targets.push(ImportTable { name: name.to_owned(), label });
     }
     if let Some(entity) = entity.filter(|entity| entity.custom_fields) {
         let fields = visit.get("schema/fields?limit=200").await?;
@@ -64,13 +66,6 @@ async fn targets(visit: &PageVisit<'_>, table: &str) -> Result<Option<Vec<Import
         }
     }
     Ok(Some(targets))
-}
-
-/// `first_name` as people read it.
-fn label(name: &str) -> String {
-    let words = name.strip_suffix("_id").unwrap_or(name).replace('_', " ");
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn content(table: &str, back: &str, targets: &[ImportTable]) -> Markup {

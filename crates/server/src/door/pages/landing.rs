@@ -35,7 +35,7 @@ fn hero() -> Markup {
                 h1 { "The CRM that AI agents run on" }
                 p.lead {
                     "Agents do the work, you keep the book. They write through REST, SQL or MCP into a PostgreSQL database of their \
-                     own. You see whose hand made each change and why, and you can take it back."
+                     own. You see who made each change and why, and you can take it back."
                 }
                 div.btns {
                     button.btn.main.tall type="button" data-make { "Make me a workspace" }
@@ -113,7 +113,7 @@ fn signed() -> Markup {
                      database’s own triggers write the line, so that a script or an SQL statement is in the book like everything else."
                 }
             }
-            dl.rows {
+            dl.rows.hands {
                 @for (hand, who, how) in hands {
                     div { dt { (hand) } dd.btns { b { (who) } span.soft { (how) } } }
                 }

@@ -227,7 +227,7 @@ fn phone_bar(page: &Page) -> Markup {
 
 fn account_menu(visit: &PageVisit<'_>) -> Markup {
     html! {
-        div.menu.up #account popover role="menu" {
+        div.menu.up #account popover role="menu" aria-label="Account" {
             h3 role="presentation" { (visit.session.person.person.email) }
             button type="button" role="menuitem" data-theme-toggle { (icon("moon")) "Light or dark" }
             button type="button" role="menuitem" data-open="keys" { (icon("keyboard")) "Keyboard" }

@@ -84,8 +84,8 @@ fn nothing(visit: &PageVisit<'_>, is_filtered: bool) -> Markup {
 
 fn table(rows: &[Value]) -> Markup {
     html! {
-        table.grid.stack aria-label="Logs" {
-            colgroup { col width="150"; col width="84"; col; col width="132"; col width="104"; col width="220"; col width="270"; }
+        table.grid.stack.logs aria-label="Logs" {
+            colgroup { col width="140"; col width="76"; col; col width="120"; col width="88"; col width="180"; col width="260"; }
             thead { tr {
                 th scope="col" { "Time" } th scope="col" { "Method" } th scope="col" { "Path" } th scope="col" { "Status" }
                 th.num scope="col" { "Duration" } th scope="col" { "Who" } th scope="col" { "Request" }
@@ -100,8 +100,8 @@ fn line(row: &Value) -> Markup {
     let status = row["status"].as_u64().unwrap_or_default();
     html! {
         tr data-entry=(text("id")) {
-            td { time datetime=(text("created_at")) title=(text("created_at")) data-moment { (text("created_at").get(..19).unwrap_or_default().replace('T', " ")) } }
-            td data-m="end2" { span.verb class=(text("method").to_lowercase()) { (text("method")) } }
+            td data-m="time" { time datetime=(text("created_at")) title=(text("created_at")) data-moment { (text("created_at").get(..19).unwrap_or_default().replace('T', " ")) } }
+            td data-m="verb" { span.verb class=(text("method").to_lowercase()) { (text("method")) } }
             td data-m="title" { code { (text("path")) } @if row["tool"].is_string() { " " span.meta { (text("tool")) } } }
             td data-m="end" {
                 @match status {
@@ -111,7 +111,7 @@ fn line(row: &Value) -> Markup {
                 }
                 @if row["code"].is_string() { " " span.faint { (text("code")) } }
             }
-            td.num { (duration(row["duration_ms"].as_f64().unwrap_or_default())) }
+            td.num data-m="end2" { (duration(row["duration_ms"].as_f64().unwrap_or_default())) }
             td data-m="sub" { (who(row)) }
             td { code.faint { (text("id")) } }
         }

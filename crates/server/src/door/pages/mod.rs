@@ -15,6 +15,7 @@ mod consent;
 mod control;
 mod deals;
 mod export;
+mod filters;
 mod form;
 mod home;
 mod import;
@@ -80,19 +81,19 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Result<Response, R
         return Ok(api::serve(app, request).await);
     }
     if path == consent::PATH {
-        return Ok(consent::serve(app, request).await);
+        return Ok(secured(consent::serve(app, request).await));
     }
     if path.starts_with("/app/mail/") && request.method() == Method::GET {
         return Ok(record::mail_frame(app, request).await);
     }
     if path == "/app/place" && request.method() == Method::POST {
-        return Ok(place::choose(app, request).await);
+        return Ok(secured(place::choose(app, request).await));
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match is_known(path) {
-        true if !is_read => Ok(only_read(&app.clock.id("req"))),
+        true if !is_read => Ok(secured(only_read(&app.clock.id("req")))),
         false if !is_read || path == "/v1" || path.starts_with("/v1/") || !takes_html(&request) => Err(request),
-        _ => Ok(page(app, request).await),
+        _ => Ok(secured(page(app, request).await)),
     }
 }
 
@@ -205,7 +206,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
 /// The page at an address; `None` if there is none.
 async fn made(visit: &PageVisit<'_>, segments: &[&str]) -> Result<Option<Page>, Fault> {
     if visit.place.is_none() {
-        return home::without_workspace(visit).map(Some);
+        return if is_known(visit.head.uri.path()) { home::without_workspace(visit).map(Some) } else { Ok(None) };
     }
     match segments {
         [] => home::home(visit).await.map(Some),
@@ -273,7 +274,7 @@ fn failed(visit: &PageVisit<'_>, fault: &Fault) -> (StatusCode, Page) {
             }
         } }
     };
-    (status, Page::new("This page did not come", "", body))
+    (status, Page::new("This page could not be shown", "", body))
 }
 
 /// A fault's status, message and hint, for a person. A defect is logged.
@@ -302,7 +303,7 @@ fn is_for_people(hint: &str) -> bool {
 /// A page without a frame, for a failure before the person is known.
 fn apart(request: PageRequest<'_>, fault: &Fault) -> Response {
     let (status, message, _) = said(request.app, request.id, fault);
-    respond(status, account::problem("This page did not come", &message))
+    respond(status, account::problem("This page could not be shown", &message))
 }
 
 /// Leads to the sign-in, and from there back.
@@ -317,19 +318,28 @@ fn lead_to_login(head: &Parts) -> Response {
     response
 }
 
-/// A document as a response. Pages hold customers' data and are never kept.
-pub fn respond(status: StatusCode, document: Markup) -> Response {
+/// Adds the headers that every answer of a page has, where it has none of its own.
+pub fn secured(mut response: Response) -> Response {
     /// A page loads only what this Kith serves, and no page of others may frame it.
     const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self'; img-src 'self' data:; \
         connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+    ] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A document as a response. Pages hold customers' data and are never kept.
+pub fn respond(status: StatusCode, document: Markup) -> Response {
     let mut response = Response::new(Body::from(document.into_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    response
+    secured(response)
 }

@@ -113,7 +113,7 @@ fn name(run: &Value) -> String {
     let (id, own) = (parts::text(&run["id"]), parts::text(&run["run_id"]));
     match own.is_empty() || own == id {
         true if !run["undo_of"].is_null() => "Undo".to_owned(),
-        true => id,
+        true => format!("Run {}", parts::short_run(&id)),
         false => own,
     }
 }

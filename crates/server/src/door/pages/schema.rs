@@ -74,7 +74,7 @@ fn fields_section(visit: &PageVisit<'_>, fields: &[Value]) -> Markup {
                 table.grid.plain.stack aria-label="Custom fields" {
                     colgroup { col width="120"; col; col width="180"; col width="90"; col; col width="110"; @if visit.may_write() { col width="100"; } }
                     thead { tr {
-                        th scope="col" { "Of" } th scope="col" { "Name" } th scope="col" { "Key" } th scope="col" { "Type" } th scope="col" { "Options" } th scope="col" { "Must be there" }
+                        th scope="col" { "Object" } th scope="col" { "Name" } th scope="col" { "Key" } th scope="col" { "Type" } th scope="col" { "Options" } th scope="col" { "Required" }
                         @if visit.may_write() { th scope="col" { span.sr { "Delete" } } }
                     } }
                     tbody { @for it in fields {
@@ -83,7 +83,7 @@ fn fields_section(visit: &PageVisit<'_>, fields: &[Value]) -> Markup {
                             td.name data-m="title" { (if word(it, "label").is_empty() { word(it, "key") } else { word(it, "label") }) }
                             td.mono { (word(it, "key")) }
                             td.mono.soft data-m="end" { (word(it, "type")) }
-                            td { @for option in it["options"].as_array().map_or(&[][..], Vec::as_slice) { span.chip { (parts::text(option)) } " " } }
+                            td.options { @for option in it["options"].as_array().map_or(&[][..], Vec::as_slice) { span.chip { (parts::text(option)) } " " } }
                             td { @if it["required"] == true { (icon_and("check", "required")) } @else { span.faint { "optional" } } }
                             @if visit.may_write() {
                                 td.acts { button.btn.mini.bare.danger type="button" data-delete-field=(word(it, "id")) data-name=(word(it, "key")) { "Delete" span.sr { " " (word(it, "key")) } } }
@@ -195,7 +195,7 @@ fn dialogs() -> Markup {
                 }
                 (parts::field("field-key", "Key", "", input("field-key", "key", true)))
                 (parts::field("field-label", "Label", "", input("field-label", "label", false)))
-                (parts::field("field-options", "Options", "One a line.", html! { textarea.input.area #field-options name="options" rows="4" disabled aria-describedby="field-options-note" {} }))
+                (parts::field("field-options", "Options", "One a line, for the type select.", html! { textarea.input.area #field-options name="options" rows="4" aria-describedby="field-options-note" {} }))
                 label.who { input.tick type="checkbox" name="required"; "Required" }
                 (buttons("Create"))
             }

@@ -33,7 +33,7 @@ pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
             (section("general", "General", general(visit, workspace)))
             (section("email", "E-mail", email(visit, integration.as_ref())))
             (section("mailbox", "Mailbox", self::mailbox(visit, mailbox.as_ref())))
-            @if let Some(sends) = row["sending"].as_bool() { (section("sending", "What leaves", sending(visit, sends))) }
+            @if let Some(sends) = row["sending"].as_bool() { (section("sending", "Sending", sending(visit, sends))) }
             (section("connection", "Direct connection", connection()))
             (section("apps", "Connected apps", connected(&apps)))
             (section("usage", "Usage and plan", plan(&usage, &tables)))

@@ -168,6 +168,9 @@ pub async fn of(visit: &PageVisit<'_>, table: &str) -> Result<Option<TableShape>
             Some(field) => built_in(field.name, field.kind, &stages),
             None => own(name, stored, found, enums),
         };
+        if table == "lists" && name == "target_table" {
+            column.kind = ValueKind::Choice(listable(tables));
+        }
         column.read_only = READ_ONLY_COLUMNS.contains(&name) && (known.is_some() || name != key);
         let has_default = !stored["generated"].is_null() || !stored["default"].is_null() || stored["nullable"] == true;
         column.required = match known {
@@ -181,6 +184,15 @@ pub async fn of(visit: &PageVisit<'_>, table: &str) -> Result<Option<TableShape>
     columns.extend(fields);
     let referrers = tables.iter().filter(|it| it["kind"] != "builtin").flat_map(|it| referrers(it, table)).collect();
     Ok(Some(TableShape { table: table.to_owned(), entity, key, columns, referrers }))
+}
+
+/// The tables whose rows a list can hold.
+fn listable(tables: &[Value]) -> Vec<Choice> {
+    const BUILT_IN: &[&str] = &["contacts", "companies", "deals", "activities", "emails"];
+    let names =
+        |kind: &'static str| tables.iter().filter(move |it| it["kind"] == kind).filter_map(|it| it["name"].as_str());
+    let own = names("custom").map(|name| choice(name, name));
+    BUILT_IN.iter().map(|name| choice(name, &title(name))).chain(own).collect()
 }
 
 fn built_in(name: &str, kind: FieldKind, stages: &[Vec<Choice>; 2]) -> ShownColumn {

@@ -18,10 +18,8 @@ use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
 use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, name_of};
 use crate::door::pages::visit::PageVisit;
-use crate::door::pages::{IN_QUERY, bulk, cells, form, pager};
+use crate::door::pages::{IN_QUERY, bulk, cells, filters, form, pager, said};
 
-/// The records whose names a filter shows.
-const NAMED: usize = 3;
 /// The rows of a page.
 const ROWS: usize = 50;
 /// The columns that are shown before somebody chooses, besides the name and the time of creation: the first ones that fit.
@@ -36,17 +34,6 @@ const CHOSEN: &[(&str, &[&str])] = &[
 const OWN: &[&str] = &["cursor", "back", "view", "sort", "limit", COLUMNS];
 /// The parameter of the chosen columns: their names with "~" between them, or "~" alone for none.
 const COLUMNS: &str = "columns";
-/// The conditions of a filter: what is added to the column's name, and the words.
-const CONDITIONS: &[(&str, &str)] = &[
-    ("", "is"),
-    ("_contains", "contains"),
-    ("_starts", "starts with"),
-    ("_gte", "is at least"),
-    ("_lte", "is at most"),
-    ("_after", "is after"),
-    ("_before", "is before"),
-    ("_present", "is filled (true or false)"),
-];
 
 /// Examples of new records of built-in tables.
 const EXAMPLES: &[(&str, &str)] = &[
@@ -73,20 +60,27 @@ struct Listed<'a> {
 /// The page.
 pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fault> {
     let Some(shape) = shape::of(visit, table).await? else { return Ok(None) };
-    let filters: Vec<(&str, &str)> = filters(visit).collect();
+    let given: Vec<(&str, &str)> = given(visit).collect();
     let sort = visit.parameter("sort").map(|sort| ("sort", sort));
-    let asked: Vec<(&str, &str)> = filters.iter().copied().chain(sort).collect();
+    let asked: Vec<(&str, &str)> = given.iter().copied().chain(sort).collect();
     let listed = match visit.get(&format!("{}?{}", encoded(table), pager::query(visit, &asked, ROWS))).await {
         Err(Fault::NoPrimaryKey { .. }) => return Ok(Some(without_key(&shape))),
+        // An old address may have a filter of a column that is gone.
+        Err(
+            fault @ (Fault::Invalid { .. }
+            | Fault::Unknown { .. }
+            | Fault::FilterTypeMismatch { .. }
+            | Fault::InvalidCursor),
+        ) => return Ok(Some(Listed::new(visit, &shape).unfit(&given, &fault).await)),
         listed => listed?,
     };
     let rows = listed["data"].as_array().cloned().unwrap_or_default();
-    let of = Listed { visit, shape: &shape, lead: lead(&shape), columns: columns(visit, &shape) };
-    let names = of.names(&rows, &filters).await;
+    let of = Listed::new(visit, &shape);
+    let names = of.names(&rows, &given).await;
     let title = shape::title(table);
     let body = html! {
-        (of.tools(&filters, &names))
-        @if rows.is_empty() { (of.blank(filters.is_empty())) } @else { (of.grid(&title, &rows, &names)) }
+        (of.tools(&given, &names))
+        @if rows.is_empty() { (of.blank(given.is_empty())) } @else { (of.grid(&title, &rows, &names)) }
         (pager::links(visit, &listed))
     };
     let mut page = Page::new(title, addresses::table_address(table), body);
@@ -114,9 +108,9 @@ fn without_key(shape: &TableShape) -> Page {
     Page::new(title, addresses::table_address(&shape.table), body)
 }
 
-fn filters<'a>(visit: &'a PageVisit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let given = visit.query.iter().filter(|(name, value)| !value.is_empty() && !OWN.contains(&name.as_str()));
-    given.map(|(name, value)| (name.as_str(), value.as_str()))
+fn given<'a>(visit: &'a PageVisit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let all = visit.query.iter().filter(|(name, value)| !value.is_empty() && !OWN.contains(&name.as_str()));
+    all.map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 /// What people call one record of a table.
@@ -130,13 +124,6 @@ fn one(table: &str) -> &str {
         "lists" => "list",
         other => other,
     }
-}
-
-/// A filter's parameter as the column, what is added to its name, and the words for that.
-fn condition(parameter: &str) -> (&str, &'static str, &'static str) {
-    let added = CONDITIONS.iter().rev().find(|(suffix, _)| !suffix.is_empty() && parameter.ends_with(suffix));
-    let (suffix, words) = added.copied().unwrap_or(("", "is"));
-    (&parameter[..parameter.len() - suffix.len()], suffix, words)
 }
 
 fn lead(shape: &TableShape) -> Option<&ShownColumn> {
@@ -201,16 +188,37 @@ fn query(parameters: &[(&str, &str)]) -> String {
     format!("?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-impl Listed<'_> {
+impl<'a> Listed<'a> {
+    fn new(visit: &'a PageVisit<'_>, shape: &'a TableShape) -> Listed<'a> {
+        Listed { visit, shape, lead: lead(shape), columns: columns(visit, shape) }
+    }
+
+    /// The page for filters or an order that the API refuses: it says why, and the filters can be taken away.
+    async fn unfit(&self, given: &[(&str, &str)], fault: &Fault) -> Page {
+        let names = self.names(&[], given).await;
+        let (_, message, hint) = said(self.visit.app, self.visit.id, fault);
+        let body = html! {
+            (self.tools(given, &names))
+            div.cols { div.c8 { div.blank role="alert" {
+                h2 { "These rows can’t be shown" }
+                p { (message) @if let Some(hint) = hint { " " (hint) } }
+                p.btns { a.btn.main href=(address(self.visit, &[])) { "Show all rows" } }
+            } } }
+        };
+        let mut page = Page::new(shape::title(&self.shape.table), addresses::table_address(&self.shape.table), body);
+        (page.scripts, page.is_full) = (&["table.js", "bulk.js"], true);
+        page
+    }
+
     /// The names of the records that the rows and the filters refer to, one read for each table.
-    async fn names(&self, rows: &[Value], filters: &[(&str, &str)]) -> RecordNames {
+    async fn names(&self, rows: &[Value], given: &[(&str, &str)]) -> RecordNames {
         let mut ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for column in &self.columns {
             let ValueKind::Record(table) = &column.kind else { continue };
             ids.entry(table).or_default().extend(rows.iter().filter_map(|row| column.value(row).as_str()));
         }
-        for (parameter, value) in filters {
-            if let Some(table) = self.sought_in(parameter) {
+        for (parameter, value) in given {
+            if let Some(table) = filters::sought_in(self.shape, parameter) {
                 ids.entry(table).or_default().extend(value.split(','));
             }
         }
@@ -228,102 +236,35 @@ impl Listed<'_> {
         names
     }
 
-    /// The table whose records a filter names by their ids.
-    fn sought_in(&self, parameter: &str) -> Option<&str> {
-        let (name, suffix, _) = condition(parameter);
-        match &self.shape.column(name)?.kind {
-            ValueKind::Record(table) if suffix.is_empty() => Some(table),
-            _ => None,
-        }
-    }
-
-    fn tools(&self, filters: &[(&str, &str)], names: &RecordNames) -> Markup {
+    fn tools(&self, given: &[(&str, &str)], names: &RecordNames) -> Markup {
         let sort = self.visit.parameter("sort").map(|sort| ("sort", sort));
         html! {
-            div.tools {
-                @for (at, (name, value)) in filters.iter().enumerate() {
-                    @let rest: Vec<_> = filters.iter().enumerate().filter(|(it, _)| *it != at).map(|(_, it)| *it).chain(sort).collect();
+            div.tools data-table-of=(self.shape.table) {
+                @for (at, (name, value)) in given.iter().enumerate() {
+                    @let rest: Vec<_> = given.iter().enumerate().filter(|(it, _)| *it != at).map(|(_, it)| *it).chain(sort).collect();
                     a.btn.filter.on href=(address(self.visit, &rest)) {
-                        span { (self.said(name)) " " b { (self.sought(name, value, names)) } } (icon("x")) span.sr { "Remove this filter" }
+                        (filters::said(self.shape, (*name, *value), self.visit.parameter("currency").unwrap_or_default(), names)) (icon("x")) span.sr { "Remove this filter" }
                     }
                 }
                 button.btn.filter type="button" data-open="filter" { (icon("plus")) "Filter" }
                 span.push {}
                 @if self.shape.table == "deals" {
-                    @let pipeline: Vec<_> = filters.iter().copied().filter(|(name, _)| *name == "pipeline").collect();
+                    @let pipeline: Vec<_> = given.iter().copied().filter(|(name, _)| *name == "pipeline").collect();
                     @let board = if pipeline.is_empty() { "/deals".to_owned() } else { format!("/deals{}", query(&pipeline)) };
                     div.seg { a href=(board) { (icon("square-kanban")) span { "Board" } } a href=(address(self.visit, &pipeline)) aria-current="page" { (icon("table-2")) span { "Table" } } }
                 }
                 @let table = encoded(&self.shape.table);
                 @if self.visit.may_write() { a.btn.bare.slim href={ "/import?table=" (table) } { (icon("upload")) span { "Import" } } }
-                a.btn.bare.slim href={ "/export/" (table) ".csv" (query(filters)) } { (icon("download")) span { "Export" } }
+                a.btn.bare.slim href={ "/export/" (table) ".csv" (query(given)) } { (icon("download")) span { "Export" } }
                 button.btn.bare.slim type="button" data-open="columns" { (icon("columns-3")) span { "Columns" } }
                 @if self.visit.may_write() {
                     (bulk::bar())
                 }
             }
-            (self.filter_dialog())
+            (filters::dialog(self.shape))
             (self.columns_dialog())
             @if self.visit.may_write() { (bulk::dialogs(self.shape, &self.edited().collect::<Vec<_>>())) }
         }
-    }
-
-    /// A filter's parameter in words.
-    fn said(&self, parameter: &str) -> String {
-        let (column, _, words) = condition(parameter);
-        format!("{} {words}", self.shape.label(column.strip_prefix("custom.").unwrap_or(column)))
-    }
-
-    /// The value of a filter as people type it.
-    fn sought(&self, parameter: &str, value: &str, names: &RecordNames) -> String {
-        if let Some(table) = self.sought_in(parameter) {
-            let name =
-                |id: &str| names.get(&(table.to_owned(), id.to_owned())).cloned().unwrap_or_else(|| id.to_owned());
-            let (all, more) = (value.split(','), value.split(',').count().saturating_sub(NAMED));
-            let said = all.take(NAMED).map(name).collect::<Vec<_>>().join(", ");
-            return if more > 0 { format!("{said} and {more} more") } else { said };
-        }
-        let (column, suffix, _) = condition(parameter);
-        let is_amount = self.shape.columns.iter().any(|it| it.field() == column && it.kind == ValueKind::Amount);
-        match value.parse() {
-            Ok(amount) if is_amount && suffix != "_present" => {
-                parts::main_unit(amount, self.visit.parameter("currency").unwrap_or_default())
-            }
-            _ => value.to_owned(),
-        }
-    }
-
-    fn filter_dialog(&self) -> Markup {
-        layout::dialog(
-            "filter",
-            "Rows to show",
-            html! {
-                form.form data-filter novalidate {
-                    (parts::field("filter-column", "Column", "", html! {
-                        select.pick #filter-column name="column" {
-                            @let (ids, others): (Vec<_>, Vec<_>) = self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)).partition(|it| it.name == "id" && !it.in_custom);
-                            @for column in others.into_iter().chain(ids) {
-                                @let table = match &column.kind { ValueKind::Record(table) => Some(table), _ => None };
-                                option value=(column.field()) data-amount[column.kind == ValueKind::Amount] data-table=[table] { (column.label) }
-                            }
-                        }
-                    }))
-                    (parts::field("filter-condition", "Condition", "", html! {
-                        select.pick #filter-condition name="condition" {
-                            @for (suffix, words) in CONDITIONS { option value=(suffix) { (words) } }
-                        }
-                    }))
-                    (parts::field("filter-value", "Value", "", html! {
-                        input.input #filter-value name="value" autocomplete="off" required;
-                        ul.found #filter-found role="listbox" aria-label="Suggestions" hidden {}
-                    }))
-                    p.btns {
-                        button.btn.main type="submit" { "Apply" }
-                        button.btn.bare type="button" data-close { "Cancel" }
-                    }
-                }
-            },
-        )
     }
 
     fn columns_dialog(&self) -> Markup {
@@ -347,7 +288,7 @@ impl Listed<'_> {
         let lead = self.lead.map(|lead| if self.shape.table == "contacts" { "Name" } else { &lead.label });
         html! {
             form #sort method="get" {
-                @for (name, value) in look(self.visit).chain(filters(self.visit)) { input type="hidden" name=(name) value=(value); }
+                @for (name, value) in look(self.visit).chain(given(self.visit)) { input type="hidden" name=(name) value=(value); }
             }
             div.scroller tabindex="0" role="region" aria-label="Rows" {
                 table.grid.stack aria-label=(title) data-pickable data-table=(self.shape.table) {

@@ -115,7 +115,7 @@ fn nothing_yet(visit: &PageVisit<'_>) -> Markup {
          -d '{{\"url\": \"https://example.com/hooks/kith\", \"events\": [\"deal.*\"]}}'"
     );
     parts::blank(
-        "Nobody listens yet",
+        "No webhook yet",
         "A webhook sends each change of a record to an address of yours: signed, in order, and again until it arrives. Changes by SQL and psql count too.",
         html! {
             div.code {
@@ -278,7 +278,7 @@ fn delivery(visit: &PageVisit<'_>, it: &Value) -> Markup {
         tr {
             td.mono data-m="title" title=(word(it, "event_id")) { span.name { (word(it, "event_type")) } }
             td data-m="end" { (status(it)) }
-            td.num.mono { @if let Some(answer) = answer { (answer) } @else { span.faint { "–" } } }
+            td.num.mono data-m="answer" { @if let Some(answer) = answer { (answer) } @else { span.faint { "–" } } }
             td.num { (attempts) @if attempts > 1 { span.faint { " of " (ATTEMPTS) } } }
             td.num { (took(&it["duration_ms"])) }
             td.soft data-m="sub" title=(came) { (came.chars().take(200).collect::<String>()) }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crm::dialect::{self, column_of_any};
+use crm::dialect::{self, column_of_any, stored_id};
 use crm::model::answer::{Answer, DryRun};
 use crm::model::ask::{Ask, STAGES, Single};
 use crm::model::control::Resource;
@@ -156,7 +156,7 @@ impl ControlCall<'_> {
         let body = (own.show_event)(&event, source);
         let fires = chooses(&trial.trigger_event, &event.event_type);
         let (mut outcomes, mut error) = (Vec::new(), None);
-        if fires && fields::meets(&trial.conditions, &body) {
+        if fires && fields::meets(&trial.conditions, &body, stored_id) {
             let context = fields::context_of(&event);
             for (number, action) in trial.actions.iter().enumerate() {
                 match self.try_action(id, &trial.name, action, &context).await {
@@ -183,7 +183,7 @@ impl ControlCall<'_> {
             (None, true) => "skipped",
             (None, false) => "success",
         };
-        let conditions = fields::explain(&trial.conditions, &body);
+        let conditions = fields::explain(&trial.conditions, &body, stored_id);
         Ok(record(
             one_row(&[
                 ("automation_id", json!(id)),

@@ -10,13 +10,16 @@ use crm::model::page::PageAsk;
 use crm::model::who::{Mode, Role};
 
 use crate::access::api_key;
-use crate::clock::Clock;
+use crate::clock::{Clock, iso};
 use crate::people::context::{PersonContext, as_listed};
 use crate::people::paging;
 use crate::store::control::keys::{KEYS, NewKey};
 
 /// The longest name of a key, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
+
+/// How long a revocation can be taken back.
+const RESTORABLE_SECONDS: i64 = 10 * 60;
 
 /// The name of the key that a claim creates.
 pub const OF_CLAIM: &str = "claim";
@@ -161,6 +164,19 @@ pub async fn revoke(context: &PersonContext<'_>, workspace_id: &str, key_id: &st
     }
     context.app.keys.forget();
     Ok(Answer::Object { text: json!({"id": key_id, "deleted_at": entry.now}).to_string(), created: false })
+}
+
+/// Takes back the revocation of a key, soon after it. Owners may restore any key, others their own. A key that ended otherwise, by a
+/// rotation or with its member, stays revoked.
+pub async fn restore(context: &PersonContext<'_>, workspace_id: &str, key_id: &str) -> Result<Answer, Fault> {
+    let member = context.member(workspace_id).await?;
+    let (entry, only_own) = (member.audit_entry(&context.app.clock), member.role != Role::Owner);
+    let since = iso(context.app.clock.unix_seconds() - RESTORABLE_SECONDS);
+    if !context.app.store.control.restore_key(&entry, key_id, only_own, &since).await? {
+        return Err(Fault::NotFound { table: "the keys that were revoked just now".into(), id: key_id.to_owned() });
+    }
+    context.app.keys.forget();
+    Ok(Answer::Object { text: json!({"id": key_id, "restored_at": entry.now}).to_string(), created: false })
 }
 
 /// Revokes the visitor's own live keys of the agentCRM dialect, and creates a new one.

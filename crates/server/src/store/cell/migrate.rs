@@ -55,6 +55,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0018_conversations.sql"),
     include_str!("../../../migrations/workspace/0019_run_effects.sql"),
     include_str!("../../../migrations/workspace/0020_published_position.sql"),
+    include_str!("../../../migrations/workspace/0021_merge.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

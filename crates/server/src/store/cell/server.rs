@@ -102,6 +102,13 @@ impl DatabaseServer {
         }
     }
 
+    /// Stops the embedded server without a checkpoint. The next start recovers, and no data is lost.
+    pub async fn close_at_once(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.stop_at_once().await;
+        }
+    }
+
     /// Stops the embedded server. Clients of direct connections get a message that their connection ends.
     pub async fn close(&self) {
         let mut relay = self.relay.lock().await.take();

@@ -101,6 +101,32 @@ impl Control {
         Ok(!ended.is_empty())
     }
 
+    /// Takes back a revocation that a person made by [`Control::revoke_key`] since a moment. With `only_own`, only that of a key of the
+    /// person. Returns whether a key is valid again.
+    pub async fn restore_key(
+        &self,
+        entry: &AuditEntry<'_>,
+        key_id: &str,
+        only_own: bool,
+        since: &str,
+    ) -> Result<bool, Fault> {
+        let insert_entry = insert_entry("key.restored", "id", NO_DETAILS, "FROM back");
+        let sql = format!(
+            "WITH back AS (
+                 UPDATE api_keys AS k SET revoked_at = NULL
+                 WHERE k.id = $5 AND k.workspace_id = $2 AND k.revoked_at >= $7::timestamptz AND (k.user_id = $3 OR NOT $6::boolean)
+                   AND EXISTS (SELECT FROM audit AS a
+                               WHERE a.workspace_id = $2 AND a.action = 'key.revoked' AND a.subject = k.id
+                                 AND a.occurred_at = k.revoked_at AND a.details = {NO_DETAILS})
+                 RETURNING k.id),
+             entry AS ({insert_entry})
+             SELECT id, {COUNT_CHANGE} FROM back"
+        );
+        let only_own = if only_own { "t" } else { "f" };
+        let back = self.query(&sql, &entry.params([Some(key_id), Some(only_own), Some(since)])).await?;
+        Ok(!back.is_empty())
+    }
+
     /// Revokes a person's live keys of the new key's dialect in a workspace, and stores the new one.
     pub async fn rotate_keys(&self, entry: &AuditEntry<'_>, key: &NewKey<'_>) -> Result<(), Fault> {
         let details = "jsonb_build_object('revoked', COALESCE((SELECT jsonb_agg(id) FROM ended), '[]'))";

@@ -2,6 +2,7 @@
 //! catalogs of workspaces' tables. Every session here logged in as the workspace's own role.
 
 pub mod catalogs;
+mod params;
 pub mod publish;
 pub mod raw;
 pub mod read_batch;

@@ -1,13 +1,13 @@
 //! Runs the caller's own SQL in one transaction, in a session of the workspace's own role. The session is reset before it is
 //! used again, and REST never shares it.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::DerefMut;
+use std::time::{Duration, Instant};
 
 use pg::conn::{Begin, Doubt, Format, Frame, Outcome, Reset, Statement as PgStatement, Tx, Want};
 use pg::pool::Lease;
-use pg::types::{Type, TypeCache};
+use pg::types::TypeCache;
 use pg::{Conn, Error};
 
 use serde_json::Value;
@@ -16,15 +16,16 @@ use crm::model::answer::{RanStatement, SqlResult};
 use crm::model::fault::Fault;
 use crm::model::rows::{ResultColumn, Rows};
 use crm::model::split::{Command, Statement};
-use crm::model::value::{TypeKind, for_parameter};
 use crm::plan::raw::Raw;
 use crm::sql::Sql;
 use crm::sql::catalog::NEWER_ROUTINE;
 use crm::sql::wrap::rows_as_json;
 
+use crate::store::STATEMENT_LIMIT_SECONDS;
 use crate::store::fault;
 use crate::store::results::{CAPS, rows};
 use crate::store::tenant::catalogs::TRUSTED_FOR;
+use crate::store::tenant::params;
 use crate::store::tenant::transaction::{Transaction, borrow, preludes};
 use crate::store::tenant::{Access, Tenant};
 
@@ -89,7 +90,7 @@ impl Tenant<'_> {
             return Ok(None);
         }
         count_params(description.params.len(), raw.params.len())?;
-        let values = values(raw.params, &description.params, types);
+        let values = params::values(raw.params, &description.params, types);
         let context_params: Vec<_> = context.iter().map(borrow).collect();
         let mut batch = preludes(context, &context_params);
         batch.push(PgStatement { sql: statement.text, params: &values, format: Format::Json, want: Want::Rows });
@@ -190,9 +191,9 @@ async fn query<C: DerefMut<Target = Conn>>(
     values: &[Value],
 ) -> Result<Outcome, Error> {
     let description = tx.prepare(&statement.text, types).await?;
-    let mut params = self::values(values, &description.params, types);
-    params.extend(borrow(statement).into_iter().skip(values.len()));
-    tx.execute(&params, Format::Json, CAPS, types).await
+    let mut bound = params::values(values, &description.params, types);
+    bound.extend(borrow(statement).into_iter().skip(values.len()));
+    tx.execute(&bound, Format::Json, CAPS, types).await
 }
 
 async fn query_alone(
@@ -224,16 +225,18 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     let (body, params) = (raw.body, raw.params);
     let (last, before) = raw.statements.split_last().ok_or_else(|| Fault::internal("no statement to run"))?;
     let mut ran = Vec::with_capacity(before.len());
+    let started = Instant::now();
     for (index, statement) in before.iter().enumerate() {
         let description = tx.prepare(statement.text, types).await.map_err(|error| at(error, statement, body))?;
         count_params(description.params.len(), 0)?;
         let outcome = tx.discard().await.map_err(|error| at(error, statement, body))?;
         ran.push(RanStatement { command: outcome.command().to_owned(), rows: outcome.affected() });
         done(index + 1);
+        tx.add(&[&limit(started)], &[]).map_err(fault::of_connection)?;
     }
     let description = tx.prepare(last.text, types).await.map_err(|error| at(error, last, body))?;
     count_params(description.params.len(), params.len())?;
-    let values = values(params, &description.params, types);
+    let values = params::values(params, &description.params, types);
     let columns = &description.columns;
     let names = unique_names(columns.iter().map(|column| &*column.name));
     if columns.iter().any(|column| column.is_anonymous_record)
@@ -250,10 +253,14 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     Ok(SqlResult { before: ran, ..result(outcome, command, columns, names) })
 }
 
-/// JSON values as parameters of these types.
-fn values<'v>(values: &[Value], oids: &[u32], types: &TypeCache) -> Vec<Option<Cow<'v, str>>> {
-    let value = |(value, oid): (&Value, &u32)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned);
-    values.iter().zip(oids).map(value).collect()
+/// Limits the next statement to what is left of the request's time, if the statements before it have set no lower limit.
+fn limit(started: Instant) -> String {
+    let left = Duration::from_secs(STATEMENT_LIMIT_SECONDS).saturating_sub(started.elapsed()).as_millis().max(1);
+    format!(
+        "SELECT pg_catalog.set_config('statement_timeout', '{left}', true) FROM (SELECT pg_catalog.current_setting('statement_timeout')::pg_catalog.interval AS i) s \
+         WHERE s.i OPERATOR(pg_catalog.=) '0'::pg_catalog.interval OR s.i OPERATOR(pg_catalog.>) '{} ms'::pg_catalog.interval",
+        left + 1000
+    )
 }
 
 fn result(outcome: Outcome, command: String, columns: &[pg::rows::Column], names: Vec<String>) -> SqlResult {
@@ -281,20 +288,6 @@ fn count_params(wanted: usize, given: usize) -> Result<(), Fault> {
 }
 
 /// The kind of JSON value that a parameter's type takes.
-fn kind_of(types: &TypeCache, oid: u32) -> TypeKind {
-    types.get(oid).map_or(TypeKind::Other, |it| kind_of_type(&it))
-}
-
-fn kind_of_type(it: &Type) -> TypeKind {
-    match it.element() {
-        Some((element, b',')) => TypeKind::Array(Box::new(kind_of_type(element))),
-        _ if it.is_json() => TypeKind::Json,
-        _ if it.is_vector() => TypeKind::Vector,
-        _ if it.is_integer() => TypeKind::Integer,
-        _ => TypeKind::Other,
-    }
-}
-
 /// Column names made unique: the second `name` is `name_2`.
 fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::new();

@@ -11,6 +11,7 @@ mod email;
 mod hostile;
 mod install;
 mod log;
+mod merge;
 mod oauth;
 mod progress;
 mod protocol;

@@ -7,6 +7,9 @@ use std::process::{Child as Process, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use kith::store::secrets::SecretKey;
+use pg::conn::Login;
+use pg::{Conn, Host, Target, Tls};
 use serde_json::json;
 
 use super::{Agent, TempDir, stranger_at};
@@ -181,4 +184,16 @@ impl Drop for Child {
 pub fn postmaster(dir: &TempDir) -> Option<rustix::process::Pid> {
     let lock = fs::read_to_string(dir.path.join("pg/postmaster.pid")).ok()?;
     rustix::process::Pid::from_raw(lock.lines().next()?.parse().ok()?)
+}
+
+/// A session of the superuser of the PostgreSQL in a data directory.
+pub async fn superuser(dir: &TempDir, database: &str) -> Conn {
+    let lock = fs::read_to_string(dir.path.join("pg/postmaster.pid")).expect("a server");
+    let lines: Vec<&str> = lock.lines().collect();
+    let host = Host::Unix(PathBuf::from(lines[4]));
+    let target = Target { host, port: lines[3].parse().expect("a port"), tls: Tls::Off };
+    let password = SecretKey::from_data_dir(&dir.path).expect("a key").derive("superuser", "postgres");
+    let settings = [("application_name", "test"), ("search_path", "pg_catalog, pg_temp")];
+    let login = Login { user: "postgres", password: password.expose(), database, settings: &settings };
+    Conn::open(&target, &login).await.expect("a session")
 }

@@ -7,6 +7,7 @@ mod dir;
 mod home;
 mod imap;
 mod mailbox;
+mod numbers;
 mod raw;
 mod receiver;
 mod relm;
@@ -15,7 +16,7 @@ mod resend;
 mod stream;
 
 pub use agent::{Agent, stranger_at};
-pub use child::{Child, postmaster};
+pub use child::{Child, postmaster, superuser};
 pub use dir::TempDir;
 pub use home::{
     Home, agent, agent_at, arena, bounded_door, config_of_another, door, door_of, home, house_with_plans,
@@ -23,6 +24,7 @@ pub use home::{
 };
 pub use imap::{Dovecot, PASSWORD, dovecot};
 pub use mailbox::mailbox;
+pub use numbers::Numbers;
 pub use raw::{Answer, Raw, Streams};
 pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{Agent, parse};
 
 /// How long a test waits for the next event.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a reader waits before it comes back.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
 
 /// An open stream of events.
 pub struct StreamReader {
@@ -49,6 +52,24 @@ impl StreamReader {
         }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Ok(StreamReader { response, text: String::new() })
+    }
+
+    /// Reads the stream, and goes on after the last event when it ends, at the address that the server then has. Tells the ids of the
+    /// events.
+    pub async fn follow(agent: Agent, base: watch::Receiver<String>, query: &str, seen: watch::Sender<Vec<String>>) {
+        let mut last: Option<String> = None;
+        loop {
+            let base = base.borrow().clone();
+            if let Ok(mut stream) = StreamReader::try_open(&agent, &base, query, last.as_deref()).await {
+                while let Ok(next) = stream.try_next().await {
+                    let Some(event) = next else { continue };
+                    last = Some(event.id);
+                    let id = event.data["id"].as_str().expect("an id").to_owned();
+                    seen.send_modify(|seen| seen.push(id));
+                }
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
     }
 
     /// The next event. `None` for a comment.

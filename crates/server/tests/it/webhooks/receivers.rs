@@ -6,17 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pg::conn::Begin;
+use pg::types::TypeCache;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::attempts::queue;
 use super::{delivery, send_test, subscribe, until};
-use crate::support::{Receiver, relm};
+use crate::crashes::serve;
+use crate::support::{Agent, Receiver, TempDir, relm, superuser};
 
 /// A receiver that does this with each connection. Returns its address.
 async fn doing<F: Future<Output = ()> + Send + 'static>(
@@ -166,13 +169,11 @@ async fn many_receivers_that_never_answer_delay_no_other() {
     }
 }
 
-#[tokio::test]
-async fn workspaces_that_take_all_places_they_may_leave_some_for_another() {
-    const WORKSPACES: usize = 8;
-    const ENDPOINTS: usize = 48;
+/// A receiver that answers nothing until its gate is open.
+async fn gated() -> (Receiver, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let opened = gate.clone();
-    let silent = Receiver::answering(move |_, _| {
+    let receiver = Receiver::answering(move |_, _| {
         let gate = opened.clone();
         async move {
             let _open = gate.acquire().await.expect("a gate");
@@ -180,22 +181,134 @@ async fn workspaces_that_take_all_places_they_may_leave_some_for_another() {
         }
     })
     .await;
+    (receiver, gate)
+}
+
+/// A webhook of an agentCRM workspace for all events of contacts.
+async fn listen(agent: &Agent, receiver: &Receiver) -> String {
+    let body = json!({"url": receiver.url(), "events": ["contact.*"]});
+    agent.post("/v1/webhooks", body).await.status(201).id()
+}
+
+/// Checks that no delivery of a webhook was answered or given up so far.
+async fn all_wait(agent: &Agent, webhook: &str) {
+    let listed = agent.get(&format!("/v1/webhooks/{webhook}/deliveries?limit=200")).await.status(200);
+    for one in listed.data().as_array().expect("a list") {
+        assert_eq!((&one["status"], &one["duration_ms"]), (&json!("pending"), &Value::Null), "{one}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workspaces_that_take_all_places_they_may_leave_some_for_another() {
+    const WORKSPACES: usize = 8;
+    const ENDPOINTS: usize = 48;
+    // A process of its own, so that nobody else has places.
+    let dir = TempDir::new();
+    let child = serve(&dir);
+    let (silent, gate) = gated().await;
+    let mut crowd = Vec::new();
     for _ in 0..WORKSPACES {
-        let agent = relm().await;
+        let agent = child.agent().await;
+        let mut first = String::new();
         for _ in 0..ENDPOINTS {
-            let (id, _) = subscribe(&agent, &silent.url()).await;
-            send_test(&agent, &id).await;
+            first = listen(&agent, &silent).await;
+        }
+        crowd.push((agent, first));
+    }
+    let (agent, healthy) = (child.agent().await, Receiver::start().await);
+    listen(&agent, &healthy).await;
+    // Together they want all 384 places of the process, at once.
+    for (agent, _) in &crowd {
+        agent.post("/v1/contacts", json!({"email": "a@crowd.example"})).await.status(201);
+    }
+    silent.wait(300).await;
+    for n in 0..20 {
+        agent.post("/v1/contacts", json!({"email": format!("{n}@b.example")})).await.status(201);
+    }
+    healthy.wait(20).await;
+    // An attempt at a silent one holds its place until it is given up, and none was by then.
+    for (agent, webhook) in &crowd {
+        all_wait(agent, webhook).await;
+    }
+    gate.add_permits(10_000);
+}
+
+/// By order, not by time: whatever arrives for the flood is held, and the other event arrives all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_arrives_before_the_flood_of_another_workspace_is_delivered() {
+    const ENDPOINTS: usize = 48;
+    const CONTACTS: usize = 20;
+    /// What a workspace may take of the places.
+    const SHARE: usize = 48;
+    let dir = TempDir::new();
+    let child = serve(&dir);
+    let (flood, agent) = (child.agent().await, child.agent().await);
+    let ((flooded, gate), receiver) = (gated().await, Receiver::start().await);
+    let mut webhooks = Vec::new();
+    for _ in 0..ENDPOINTS {
+        webhooks.push(listen(&flood, &flooded).await);
+    }
+    listen(&agent, &receiver).await;
+    let contacts: Vec<Value> = (0..CONTACTS).map(|n| json!({"email": format!("{n}@flood.example")})).collect();
+    flood.post("/v1/contacts/batch", json!({"contacts": contacts})).await.status(200);
+    flooded.wait(SHARE).await;
+    agent.post("/v1/contacts", json!({"email": "one@b.example"})).await.status(201);
+    receiver.wait(1).await;
+    assert_eq!(flooded.received().len(), SHARE, "the flood has no more than its share, and it is not answered");
+    for webhook in &webhooks {
+        all_wait(&flood, webhook).await;
+    }
+    gate.add_permits(1_000_000);
+    flooded.wait(ENDPOINTS * CONTACTS).await;
+}
+
+/// Two workspaces have more that is due, and for longer, than is taken at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workspaces_take_turns() {
+    const ENDPOINTS: usize = 48;
+    /// What is taken at once while nothing is being sent.
+    const TAKEN: usize = 64;
+    let dir = TempDir::new();
+    let child = serve(&dir);
+    let (flooded, gate) = gated().await;
+    let flooded = Arc::new(flooded);
+    let floods = [child.agent().await, child.agent().await];
+    for flood in &floods {
+        for _ in 0..ENDPOINTS {
+            listen(flood, &flooded).await;
         }
     }
-    // Together they want all 384 places of the process. So many of them are being sent, and none is answered.
-    silent.wait(300).await;
-    let agent = relm().await;
-    let healthy = Receiver::start().await;
-    let (id, _) = subscribe(&agent, &healthy.url()).await;
-    let start = std::time::Instant::now();
-    queue(&id, &["a"; 20]).await;
-    healthy.wait(20).await;
-    // An attempt at a silent one holds its place for 15 seconds.
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    let (agent, before) = (child.agent().await, flooded.clone());
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let receiver = Receiver::answering(move |_, _| {
+        // What else is sent is in flight by then, and nothing more is taken before an attempt has ended.
+        let _ = tell.send(before.received().len());
+        async { 200 }
+    })
+    .await;
+    listen(&agent, &receiver).await;
+    // Nothing is taken until all of it is queued, the flood first.
+    let mut holder = superuser(&dir, "kith").await;
+    let mut held = holder.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
+    let lock = "LOCK TABLE public.workspaces IN ACCESS EXCLUSIVE MODE";
+    held.prepare(lock, &TypeCache::default()).await.expect("a statement");
+    held.discard().await.expect("a lock");
+    let mut observer = superuser(&dir, "kith").await;
+    let mut queued = async |wanted: usize| {
+        let sql = "SELECT count(*)::text FROM public.webhook_deliveries";
+        crate::crashes::until("all is queued", async || {
+            observer.query(sql, &[]).await.expect("a count").text(0, 0) == Some(&*wanted.to_string())
+        })
+        .await;
+    };
+    for flood in &floods {
+        flood.post("/v1/contacts/batch", json!({"contacts": [{}, {}]})).await.status(200);
+    }
+    queued(4 * ENDPOINTS).await;
+    agent.post("/v1/contacts", json!({})).await.status(201);
+    queued(4 * ENDPOINTS + 1).await;
+    held.rollback().await.expect("its end");
+    let before = told.recv().await.expect("a request");
+    assert!(before < TAKEN, "{before} of the flood came first");
     gate.add_permits(10_000);
 }

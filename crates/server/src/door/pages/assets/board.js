@@ -56,7 +56,7 @@ let numbers = 0;
 on("click", "[data-move]", (button) => {
   if (button.hasAttribute("popovertarget")) return;
   const id = `stages-${++numbers}`, card = button.closest(".card"), here = laneOf(card);
-  const menu = el("div", { class: "menu", id, popover: "auto", role: "menu" }, ...lanes().map((lane) => {
+  const menu = el("div", { class: "menu", id, popover: "auto", role: "menu", "aria-label": "Move to" }, ...lanes().map((lane) => {
     const item = el("button", { type: "button", role: "menuitem", "aria-disabled": lane === here ? "true" : null }, label(lane), lane === here ? icon("check") : null);
     item.addEventListener("click", () => {
       menu.hidePopover();

@@ -10,6 +10,9 @@ const paint = () => document.documentElement.classList.toggle("dark-mode", dark.
 dark.addEventListener("change", paint);
 paint();
 
+// The page has one main part; Swagger UI brings another, some time after it says that it is complete.
+new MutationObserver(() => $("main:not([role])", place)?.setAttribute("role", "group")).observe(place, { childList: true, subtree: true });
+
 try {
   const reply = await fetch("/openapi.json?dialect=" + encodeURIComponent(chosen.dataset.dialect));
   if (!reply.ok) throw new Error();

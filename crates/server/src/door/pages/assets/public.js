@@ -40,7 +40,7 @@ on("click", "[data-to-clipboard]", async (button) => {
   const from = document.getElementById(button.dataset.toClipboard);
   try {
     await navigator.clipboard.writeText(from.textContent);
-    $("span", button).textContent = "It is there";
+    $("span", button).textContent = "Copied";
   } catch {
     getSelection().selectAllChildren(from);
     $("span", button).textContent = "Selected";

@@ -1,5 +1,5 @@
 // /schema: fields, pipelines, stages. See core.js for what it offers.
-import { $, on, api, toast, attempt, refresh, openDialog, confirmed, onSubmit } from "./core.js";
+import { $, on, api, toast, attempt, refresh, refuse, openDialog, confirmed, onSubmit } from "./core.js";
 
 const part = encodeURIComponent;
 const done = async (dialog, text, requestId) => {
@@ -17,10 +17,13 @@ on("input", "dialog [name=key]", (it) => { it.dataset.typed = "true"; });
 
 // -- Fields --
 
-on("change", "[data-new-field] [name=type]", (it) => { it.form.elements.options.disabled = it.value !== "select"; });
 onSubmit("[data-new-field]", async (form) => {
   const { object_type, key, label, type, options, required } = form.elements;
   const body = { object_type: object_type.value, key: key.value.trim(), label: label.value.trim() || key.value.trim(), type: type.value, required: required.checked };
+  if (type.value !== "select" && options.value.trim()) {
+    refuse(options, "Only a field of the type select has options.");
+    return options.focus();
+  }
   if (type.value === "select") body.options = options.value.split("\n").map((it) => it.trim()).filter(Boolean);
   const { requestId } = await api("POST", "schema/fields", body);
   await done(form.closest("dialog"), "The field is made.", requestId);

@@ -62,7 +62,7 @@ on("click", "[data-revoke]", (it) => attempt(async () => {
   it.disabled = true;
   try { await api("DELETE", `keys/${id(it.dataset.revoke)}?${ws}`); } catch (error) { it.disabled = false; throw error; }
   await refresh();
-  toast(`${it.dataset.name} is revoked for good: whatever used it is refused from now on. Make a new key in its place.`);
+  toast(`“${it.dataset.name}” is revoked: whatever uses it is refused from now on.`, { undo: ["POST", `keys/${id(it.dataset.revoke)}/restore?${ws}`] });
 }));
 
 // -- Settings --
@@ -139,7 +139,7 @@ on("click", "[data-connect]", (it) => attempt(async () => {
   $("#connection-url").textContent = data.url;
   $("#connection-role").textContent = "postgres:" + data.role;
   $("#connection-result").hidden = false;
-  it.textContent = "Replace it by a new one";
+  it.textContent = "Replace it with a new URL";
 }));
 on("input", "[data-delete-workspace] [name=name]", (it) => {
   const form = it.form;

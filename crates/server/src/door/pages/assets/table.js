@@ -6,47 +6,86 @@ import { candidates, prepare, sent } from "./fields.js";
 
 // -- Filters and columns --
 
-/** The conditions that the names of records can have. */
-const OF_NAMES = ["", "_contains", "_starts", "_present"];
 /** The most records that a filter names. */
 const MOST_SOUGHT = 100;
-/** Makes the value of a reference a name, with suggestions. */
+const chosenIn = (form) => form.elements.column.selectedOptions[0].dataset;
+const choicesOf = (form) => JSON.parse(chosenIn(form).choices ?? "[]");
+/** Whether a value is typed: what is filled or empty needs none. */
+const needsValue = (form) => form.elements.condition.selectedOptions[0].dataset.value === undefined;
+/** Offers the conditions that fit the column, and the values that it has: names of records with suggestions, or a few choices. */
 const shapeValue = (form) => {
-  const { column, condition, value } = form.elements, { table } = column.selectedOptions[0].dataset;
-  for (const option of condition.options) option.disabled = option.hidden = Boolean(table) && !OF_NAMES.includes(option.value);
-  if (condition.selectedOptions[0].disabled) condition.value = "";
+  const { condition, value } = form.elements, { table, kind } = chosenIn(form), choices = choicesOf(form);
+  for (const option of condition.options) option.disabled = option.hidden = option.dataset.kinds !== undefined && !option.dataset.kinds.split(" ").includes(kind);
+  if (condition.selectedOptions[0].disabled) condition.selectedIndex = [...condition.options].findIndex((it) => !it.disabled);
   const own = { role: "combobox", "aria-expanded": "false", "aria-autocomplete": "list", "aria-controls": "filter-found", "data-kind": "record", "data-table": table };
-  for (const [name, it] of Object.entries(own)) if (table && condition.value !== "_present") value.setAttribute(name, it); else value.removeAttribute(name);
+  for (const [name, it] of Object.entries(own)) if (table) value.setAttribute(name, it); else value.removeAttribute(name);
+  $("#filter-choices").replaceChildren(...choices.map(([, label]) => el("option", { value: label })));
+  if (choices.length && !table) value.setAttribute("list", "filter-choices"); else value.removeAttribute("list");
+  value.placeholder = { date: "2026-12-31", time: "2026-12-31 or 2026-12-31 09:30", amount: "1,234.50" }[kind] ?? "";
+  value.disabled = value.closest(".field").hidden = !needsValue(form);
 };
 on("change", "[data-filter] [name=column], [data-filter] [name=condition]", ({ form }) => shapeValue(form));
 /** The ids of the records whose names fit what was typed. */
-const sought = async ({ condition, value }) => {
-  const text = value.value.trim(), { table, id, named } = value.dataset;
-  if (!condition.value && named === text && id) return [id];
+const sought = async (form) => {
+  const { condition, value } = form.elements, text = value.value.trim(), { table, id, named } = value.dataset, isOne = !["_contains", "_starts"].includes(condition.value);
+  if (isOne && named === text && id) return [id];
   if (/^[a-z]{1,8}_[0-9a-z]{26}(,|$)/.test(text)) return text.split(",");
-  const low = text.toLowerCase(), fits = { "": (name) => name === low, _contains: (name) => name.includes(low), _starts: (name) => name.startsWith(low) }[condition.value];
+  const low = text.toLowerCase(), fits = { _contains: (name) => name.includes(low), _starts: (name) => name.startsWith(low) }[condition.value] ?? ((name) => name === low);
   return (await candidates(table, text, 200)).filter(({ name }) => fits(name.toLowerCase())).map((it) => it.id);
+};
+/** A value that the API would split at its commas. */
+const whole = (text) => (/^"|,/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+/** A number without the commas between groups of three digits. */
+const plain = (text) => text.replaceAll(/,(?=\d{3}(\D|$))/g, "");
+const isDay = (text) => /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(text + "T00:00:00Z").toJSON()?.startsWith(text);
+/** The moment that a person means: a day or a time of day in their zone. Whatever else it is, the API judges. */
+const moment = (text) => {
+  const [, day, time] = /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}(?::\d{2})?))?$/.exec(text) ?? [], at = day && new Date(`${day}T${time ?? "00:00"}`);
+  return at && !Number.isNaN(at.getTime()) ? at.toISOString() : text;
+};
+/** What was typed, as the API takes it. Throws the reason why it can't be meant. */
+const filterValue = async (form, to) => {
+  const { condition, value } = form.elements, { kind } = chosenIn(form), choices = choicesOf(form), text = value.value.trim(), ofText = ["_contains", "_starts"].includes(condition.value);
+  if (!needsValue(form)) return condition.selectedOptions[0].dataset.value;
+  if (value.dataset.kind === "record") {
+    const ids = await sought(form);
+    if (ids.length > MOST_SOUGHT) throw new Error(`More than ${MOST_SOUGHT} records have such a name. Type more of it.`);
+    if (kind === "records" && ids.length > 1) throw new Error("Several records have this name. Choose one of them.");
+    if (!ids.length) throw new Error("No record has this name.");
+    return ids.join(",");
+  }
+  if (ofText) return text;
+  if (choices.length) {
+    const key = (it) => (choices.find(([own]) => own === it) ?? choices.find(([, label]) => label.toLowerCase() === it.toLowerCase()))?.[0];
+    const all = key(text) === undefined ? text.split(",").map((it) => it.trim()) : [text];
+    const unknown = all.find((it) => key(it) === undefined);
+    if (unknown !== undefined) throw new Error(`There is no “${unknown}”. There are ${choices.map(([, label]) => label).join(", ")}.`);
+    return all.map((it) => whole(key(it))).join(",");
+  }
+  if (kind === "date" && !isDay(text)) throw new Error("This is not a date. A date is written like 2026-12-31.");
+  if (kind === "time" && Number.isNaN(Date.parse(moment(text)))) throw new Error("This is not a time. A time is written like 2026-12-31 or 2026-12-31 09:30.");
+  if (kind === "number" && !Number.isFinite(Number(plain(text)))) throw new Error("This is not a number.");
+  // An amount is typed in the main unit; the API counts the smallest one.
+  if (kind === "amount") return typedAmount(text, to.searchParams.get("currency"));
+  if (kind === "number") return plain(text);
+  if (kind === "time") return moment(text);
+  return condition.value === "" && kind !== "date" ? whole(text) : text;
 };
 onSubmit("[data-filter]", async (form) => {
   const { column, condition, value } = form.elements, to = new URL(location.href);
+  // A name stands for the ids of the records that have it.
+  const parameter = column.value + (value.dataset.kind === "record" && chosenIn(form).kind === "record" && needsValue(form) ? "" : condition.value);
   for (const name of ["cursor", "back"]) to.searchParams.delete(name);
-  if (value.dataset.kind === "record") {
-    const ids = await sought(form.elements), many = ids.length > MOST_SOUGHT;
-    if (!ids.length || many) {
-      refuse(value, many ? `More than ${MOST_SOUGHT} records have such a name. Type more of it.` : "No record has this name.");
-      return value.focus();
-    }
-    to.searchParams.set(column.value, ids.join(","));
-    return location.assign(to);
-  }
-  // An amount is typed in the main unit; the API counts the smallest one.
-  const isAmount = "amount" in column.selectedOptions[0].dataset && condition.value !== "_present";
-  let typed = value.value.trim();
-  try { if (isAmount) typed = typedAmount(typed, to.searchParams.get("currency")); } catch (error) {
-    refuse(value, error.message);
+  try {
+    const asked = await filterValue(form, to);
+    // A page could only say that it can't be shown. Here what was typed can be changed.
+    await api("GET", `${encodeURIComponent($("[data-table-of]").dataset.tableOf)}?limit=1&${encodeURIComponent(parameter)}=${encodeURIComponent(asked)}`);
+    to.searchParams.set(parameter, asked);
+  } catch (error) {
+    if (error.status === 401 || value.disabled) throw error;
+    refuse(value, [error.message, error.hint].filter(Boolean).join(" "));
     return value.focus();
   }
-  to.searchParams.set(column.value + condition.value, typed);
   location.assign(to);
 });
 on("change", "[data-columns] input", async (it) => {
