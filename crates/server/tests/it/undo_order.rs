@@ -182,6 +182,7 @@ async fn what_foreign_keys_do_to_several_rows_is_a_cascade() {
     assert_eq!(state(&agent).await, before);
     // PostgreSQL checks a row that its own transaction has written once more, perhaps before the key that it refers to has moved.
     agent.sql("update contacts set chief = null").await.status(200);
+    let before = state(&agent).await;
     let keys = "update contacts set id = 'x' || id where id = 'c2'";
     sql_in_run(&agent, "keys", keys).await.status(200);
     assert!(told(&agent, "keys").await.contains(&"contacts updated cascade".to_owned()));
