@@ -4569,7 +4569,9 @@ BEGIN
                                                     i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AS moves
                                                FROM unnest(items) i WHERE i.state = 'pending') z) y) i
                       GROUP BY i.act, i.relation, i.moves, i.names, (i.place - 1) / most
-                      ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), max(i.latest) DESC LOOP
+                      -- A deal whose stage is not there yet would create it.
+                      ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), i.relation NOT IN ('public.pipelines'::regclass, 'public.pipeline_stages'::regclass),
+                               max(i.latest) DESC LOOP
           state := NULL;
           BEGIN
             since := kith.last_change(secret);

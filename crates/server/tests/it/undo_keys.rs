@@ -107,7 +107,7 @@ async fn a_row_that_takes_the_key_of_another_is_not_that_row() {
         &["t"],
         &[
             "delete from t where id = 1",
-            "update t set id = 1 where id = 2; update t set id = 2 where id = 3; update t set id = 3 where id = 4",
+            "update t set id = -id; update t set id = -id - 1",
             "insert into t values (4, 'new')",
             "delete from t where id = 2",
         ],
