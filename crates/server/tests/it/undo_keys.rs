@@ -73,6 +73,12 @@ async fn keys_that_are_shifted_at_once_are_as_many_rows() {
     run("twice", &["update same set id = id + 1; update same set v = v; update same set id = id - 1, v = case id % 3 when 0 then 'y' else v end"], 17).await;
     // Two rows have a key for a moment.
     run("double", &["insert into s values (1, 'new'); delete from s where v = 'a'"], 2).await;
+    run(
+        "double later",
+        &["update s set id = 4 - id", "insert into s values (1, 'new'); delete from s where id = 1 and v <> 'new'"],
+        3,
+    )
+    .await;
     run("both", &["insert into s values (1, 'new'); update s set id = 7 where v = 'a'", "update s set id = id + 1"], 4)
         .await;
 }
