@@ -136,18 +136,6 @@ const STEPS: &[Step] = &[
         )],
     ),
     Step::at(
-        "refused, and not recorded",
-        Sent::AtLeastOnce,
-        &[
-            Stop::Silent(500),
-            Stop::Lock(
-                In::Control,
-                "LOCK TABLE public.webhook_deliveries IN SHARE MODE",
-                "WITH done AS (%UPDATE webhook_deliveries%'failed'%",
-            ),
-        ],
-    ),
-    Step::at(
         "refused, and recorded",
         Sent::AtLeastOnce,
         &[

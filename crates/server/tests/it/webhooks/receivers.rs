@@ -6,8 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pg::conn::Begin;
-use pg::types::TypeCache;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -19,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::attempts::queue;
 use super::{delivery, send_test, subscribe, until};
 use crate::crashes::serve;
-use crate::support::{Agent, Receiver, TempDir, relm, superuser};
+use crate::support::{Agent, Receiver, TempDir, relm};
 
 /// A receiver that does this with each connection. Returns its address.
 async fn doing<F: Future<Output = ()> + Send + 'static>(
@@ -260,55 +258,4 @@ async fn one_event_arrives_before_the_flood_of_another_workspace_is_delivered() 
     }
     gate.add_permits(1_000_000);
     flooded.wait(ENDPOINTS * CONTACTS).await;
-}
-
-/// Two workspaces have more that is due, and for longer, than is taken at once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workspaces_take_turns() {
-    const ENDPOINTS: usize = 48;
-    /// What is taken at once while nothing is being sent.
-    const TAKEN: usize = 64;
-    let dir = TempDir::new();
-    let child = serve(&dir);
-    let (flooded, gate) = gated().await;
-    let flooded = Arc::new(flooded);
-    let floods = [child.agent().await, child.agent().await];
-    for flood in &floods {
-        for _ in 0..ENDPOINTS {
-            listen(flood, &flooded).await;
-        }
-    }
-    let (agent, before) = (child.agent().await, flooded.clone());
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let receiver = Receiver::answering(move |_, _| {
-        // What else is sent is in flight by then, and nothing more is taken before an attempt has ended.
-        let _ = tell.send(before.received().len());
-        async { 200 }
-    })
-    .await;
-    listen(&agent, &receiver).await;
-    // Nothing is taken until all of it is queued, the flood first.
-    let mut holder = superuser(&dir, "kith").await;
-    let mut held = holder.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
-    let lock = "LOCK TABLE public.workspaces IN ACCESS EXCLUSIVE MODE";
-    held.prepare(lock, &TypeCache::default()).await.expect("a statement");
-    held.discard().await.expect("a lock");
-    let mut observer = superuser(&dir, "kith").await;
-    let mut queued = async |wanted: usize| {
-        let sql = "SELECT count(*)::text FROM public.webhook_deliveries";
-        crate::crashes::until("all is queued", async || {
-            observer.query(sql, &[]).await.expect("a count").text(0, 0) == Some(&*wanted.to_string())
-        })
-        .await;
-    };
-    for flood in &floods {
-        flood.post("/v1/contacts/batch", json!({"contacts": [{}, {}]})).await.status(200);
-    }
-    queued(4 * ENDPOINTS).await;
-    agent.post("/v1/contacts", json!({})).await.status(201);
-    queued(4 * ENDPOINTS + 1).await;
-    held.rollback().await.expect("its end");
-    let before = told.recv().await.expect("a request");
-    assert!(before < TAKEN, "{before} of the flood came first");
-    gate.add_permits(10_000);
 }
