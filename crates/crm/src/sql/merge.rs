@@ -19,16 +19,17 @@ pub fn merge(merge: &Merge<'_>) -> Vec<Sql> {
     let mut sql = Sql::new("SELECT kith.merge(");
     sql.removes = true;
     let values = [
-        own(merge.table.name.clone()),
-        own(merge.key.to_owned()),
-        own(array_of_texts(&merge.ids)),
-        own(array_of_texts(&columns)),
-        object(&merge.prefer),
-        object(&merge.prefer_keys),
-        own(merge.together.to_string()),
+        // The first parameter of both statements holds ids: PostgreSQL does not tell in which of them it can't read one.
+        ("ids", (Some(array_of_texts(&merge.ids)), Label::Id)),
+        ("relation", own(merge.table.name.clone())),
+        ("key", own(merge.key.to_owned())),
+        ("columns", own(array_of_texts(&columns))),
+        ("prefer", object(&merge.prefer)),
+        ("prefer_keys", object(&merge.prefer_keys)),
+        ("together", own(merge.together.to_string())),
     ];
-    for (at, (value, label)) in values.into_iter().enumerate() {
-        sql.push(if at == 0 { "" } else { ", " }).bind(value, label);
+    for (at, (name, (value, label))) in values.into_iter().enumerate() {
+        sql.push(if at == 0 { "" } else { ", " }).push(name).push(" => ").bind(value, label);
     }
     sql.push(") AS merged");
     let mut stays = Sql::new("SELECT t.* FROM ");

@@ -746,7 +746,7 @@ BEGIN
                                                FROM unnest(items) i WHERE i.state = 'pending') z) y) i
                       GROUP BY i.act, i.relation, i.moves, i.names, (i.place - 1) / most
                       -- A deal whose stage is not there yet would create it.
-                      ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), i.relation NOT IN ('public.pipelines'::regclass, 'public.pipeline_stages'::regclass),
+                      ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), array_position(ARRAY['public.pipelines', 'public.pipeline_stages']::regclass[], i.relation::regclass),
                                max(i.latest) DESC LOOP
           state := NULL;
           BEGIN

@@ -113,6 +113,10 @@ DECLARE
   counted record; is_live boolean; moved jsonb := '{}'; dropped jsonb := '{}';
 BEGIN
   PERFORM kith_guard.take_record_turn();
+  number := (SELECT min(i.at) FROM unnest(ids) WITH ORDINALITY i(id, at) WHERE NOT pg_input_is_valid(i.id, key_type));
+  IF number IS NOT NULL THEN
+    RETURN jsonb_build_object('missing', number);
+  END IF;
   EXECUTE format('SELECT array_agg((i.id::%s)::text ORDER BY i.at) FROM unnest($1) WITH ORDINALITY i(id, at)', key_type) INTO names USING ids;
   number := (SELECT min(n.at) FROM unnest(names) WITH ORDINALITY n(name, at) WHERE EXISTS (SELECT FROM unnest(names) WITH ORDINALITY o(name, at) WHERE o.name = n.name AND o.at < n.at));
   IF number IS NOT NULL THEN

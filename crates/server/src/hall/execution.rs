@@ -249,7 +249,11 @@ impl<'a> Execution<'a> {
         if self.tells && matches!(self.transaction, Transaction::PerPlan) {
             return Box::pin(self.write_and_tell(statements)).await;
         }
-        let context = self.context(statements);
+        // An open transaction has its context.
+        let context = match self.transaction {
+            Transaction::PerPlan => self.context(statements),
+            Transaction::Open(_) => Vec::new(),
+        };
         self.tenant.run(&mut self.transaction, &context, statements).await
     }
 

@@ -8,8 +8,8 @@ use crm::model::ask::{Ask, Steps};
 use crm::model::fault::{Fault, OperationFault};
 use crm::model::operation::{Operation, Records};
 use crm::plan;
-use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::clock::random;
 use crate::hall::Progress;
 use crate::hall::execution::{Execution, PLANS, Together};
 use crate::store::STATEMENT_LIMIT_SECONDS;
@@ -87,9 +87,8 @@ async fn begin_again(execution: &mut Execution<'_>) -> Result<(), Fault> {
 
 /// How long a batch waits before it runs again. Two that wait for each other wait for different times.
 fn pause(waits: u32) -> Duration {
-    let mut byte = [0];
-    let _ = SystemRandom::new().fill(&mut byte);
-    Duration::from_millis(u64::from(waits) * (20 + u64::from(byte[0])))
+    let [byte] = random();
+    Duration::from_millis(u64::from(waits) * (20 + u64::from(byte)))
 }
 
 /// A run of a batch.

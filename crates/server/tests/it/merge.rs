@@ -299,7 +299,8 @@ async fn tables_of_the_workspaces_own_are_rewritten_too() {
     undo(&agent, &merged).await.status(200);
     assert_eq!(rows(&agent, &["topics", "tagged"]).await, before);
     merge(&agent, "topics", "1", json!({"from": ["01"]})).await.fault(400, "invalid_request").says("from[0]");
-    merge(&agent, "topics", "x", json!({"from": [1]})).await.fault(400, "invalid_request").says("\"x\"");
+    merge(&agent, "topics", "x", json!({"from": [1]})).await.fault(404, "not_found");
+    merge(&agent, "topics", "1", json!({"from": ["x"]})).await.fault(422, "invalid_reference").says("x");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use pg::Conn;
@@ -121,7 +122,7 @@ const STEPS: &[Step] = &[
             Stop::Silent(200),
             Stop::Lock(
                 In::Control,
-                "LOCK TABLE public.webhook_deliveries IN SHARE MODE",
+                "SELECT 1 FROM public.webhook_deliveries WHERE taken_by IS NOT NULL FOR UPDATE",
                 "WITH done AS (%UPDATE webhook_deliveries%'delivered'%",
             ),
         ],
@@ -134,6 +135,19 @@ const STEPS: &[Step] = &[
             "(SELECT count(*) % 5 = 0 AND bool_and(status = 'delivered') FROM public.webhook_deliveries)
              AND EXISTS (SELECT FROM public.webhook_deliveries WHERE created_at >= $1::timestamptz)",
         )],
+    ),
+    Step::at(
+        "refused, and not recorded",
+        Sent::AtLeastOnce,
+        &[
+            Stop::Silent(500),
+            // Not the whole table: workers that wait for it would keep the connections that the outcome needs.
+            Stop::Lock(
+                In::Control,
+                "SELECT 1 FROM public.webhook_deliveries WHERE taken_by IS NOT NULL FOR UPDATE",
+                "WITH done AS (%UPDATE webhook_deliveries%'failed'%",
+            ),
+        ],
     ),
     Step::at(
         "refused, and recorded",
@@ -210,12 +224,20 @@ struct Doorway {
     full: Option<TcpListener>,
 }
 
+/// A free port that stays so while nobody listens: it is none of those that the system gives to connections.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let mut addresses = std::iter::repeat_with(|| {
+        SocketAddr::from(([127, 0, 0, 1], first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000))
+    });
+    addresses.find(|address| std::net::TcpListener::bind(address).is_ok()).expect("a free port")
+}
+
 impl Doorway {
     async fn to(receiver: &Receiver) -> Doorway {
         let to = receiver.base.strip_prefix("http://").expect("an address").to_owned();
-        let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = free.local_addr().expect("an address");
-        drop(free);
+        let address = free_address();
         let mut doorway = Doorway { address, to, accepting: None, shut: Vec::new(), full: None };
         doorway.open();
         doorway

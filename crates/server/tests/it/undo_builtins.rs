@@ -137,6 +137,42 @@ async fn a_pipeline_that_was_replaced_comes_back_with_its_stages() {
 }
 
 #[tokio::test]
+async fn a_stage_that_was_replaced_comes_back_with_its_deals() {
+    let stages = "/v1/pipelines/p/stages";
+    for query in ["", "?hard=true"] {
+        for (away, home) in [(json!({"stage": "b"}), json!(null)), (json!({"pipeline": "sales"}), json!("c"))] {
+            let agent = agent().await;
+            agent.post("/v1/pipelines", json!({"key": "p", "label": "Old"})).await.status(201);
+            for key in ["a", "b"] {
+                agent.post(stages, json!({"key": key, "label": key})).await.status(201);
+            }
+            let deal =
+                agent.post("/v1/deals", json!({"name": "D", "pipeline": "p", "stage": "a"})).await.status(201).id();
+            let tables = ["pipelines", "pipeline_stages", "deals"];
+            let before = state(&agent, &tables).await;
+            let deal = format!("/v1/deals/{deal}");
+            let mut operations = vec![json!({"method": "PATCH", "path": deal, "body": away})];
+            if home.is_null() {
+                operations.extend([
+                    json!({"method": "DELETE", "path": format!("{stages}/a{query}")}),
+                    json!({"method": "POST", "path": stages, "body": {"key": "a", "label": "New"}}),
+                ]);
+            } else {
+                operations.extend([
+                    json!({"method": "DELETE", "path": format!("/v1/pipelines/p{query}")}),
+                    json!({"method": "POST", "path": "/v1/pipelines", "body": {"key": "p", "label": "New"}}),
+                    json!({"method": "POST", "path": stages, "body": {"key": home, "label": "New"}}),
+                    json!({"method": "PATCH", "path": deal, "body": {"pipeline": "p", "stage": home}}),
+                ]);
+            }
+            let replaced = agent.post("/v1/batch", json!({"operations": operations})).await.status(200);
+            undo(&agent, &replaced).await.status(200);
+            assert_eq!(state(&agent, &tables).await, before, "{operations:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_replaced_pipeline_that_others_use_stays() {
     let agent = agent().await;
     let old = agent.post("/v1/pipelines", json!({"key": "p", "label": "Old"})).await.status(201).id();

@@ -57,6 +57,7 @@ fn record(members: &Map<String, Value>, fields: &Fields) -> String {
     out
 }
 
+/// The kind of JSON value that a type takes.
 fn kind_of(it: &Type) -> TypeKind {
     match it.element() {
         Some((element, b',')) => TypeKind::Array(Box::new(kind_of(element))),

@@ -253,7 +253,8 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     Ok(SqlResult { before: ran, ..result(outcome, command, columns, names) })
 }
 
-/// Limits the next statement to what is left of the request's time, if the statements before it have set no lower limit.
+/// The statement that limits the next one to what is left of the request's time. A lower limit that the statements before have set stays, and so
+/// does one that is higher by less than a second: it need not be lowered after each of many short statements.
 fn limit(started: Instant) -> String {
     let left = Duration::from_secs(STATEMENT_LIMIT_SECONDS).saturating_sub(started.elapsed()).as_millis().max(1);
     format!(
@@ -287,7 +288,6 @@ fn count_params(wanted: usize, given: usize) -> Result<(), Fault> {
     ))
 }
 
-/// The kind of JSON value that a parameter's type takes.
 /// Column names made unique: the second `name` is `name_2`.
 fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::new();
