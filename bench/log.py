@@ -111,6 +111,10 @@ def main():
     finally:
         for measured in all_measured:
             measured.stop()
+        show(all_measured)
+
+
+def show(all_measured):
     first = all_measured[0].figures
     for measured in all_measured:
         print(f"{measured.program}, CPU in microseconds")

@@ -379,6 +379,9 @@ COMMENT ON FUNCTION kith.is_passing IS 'Whether an error ends an undo instead of
 
 -- The statement that puts rows of a table back. It takes arrays of keys and of texts. A move writes all rows whose keys change at once, because one may
 -- take the key of another; the columns that it does not write for a row stay as they are. The alias is no name of a column: a bare alias is read as the column of that name.
+--
+-- Each key is looked up in the index of the rows. If the statistics are of a time when the table was empty, any other plan compares each key with each
+-- row, and a plain equation allows it even without sequential scans: it may read the whole index. ANY does not. An array has no array of its own type.
 CREATE FUNCTION kith.undo_statement(act text, relation regclass, columns jsonb, key jsonb, back jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
   SELECT CASE act
@@ -401,7 +404,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifi
                     string_agg(c.now, ', ' ORDER BY c.name), string_agg(c.target, ', ' ORDER BY c.name))
         FROM (SELECT b.name, format('"kith:row".%I', b.name) AS now, format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)) AS target
                 FROM jsonb_object_keys(back) b(name)) c) END
-    FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
+    FROM (SELECT string_agg(format(CASE WHEN t.typcategory = 'A' THEN '"kith:row".%1$I = (v.k ->> %2$L)::%3$s' ELSE '"kith:row".%1$I = ANY (ARRAY[(v.k ->> %2$L)::%3$s])' END,
+                                   k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it
+            FROM jsonb_object_keys(key) k(name) JOIN pg_type t ON t.oid = (columns -> k.name ->> 1)::oid) w
 $$;
 COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table back, locks them, finds them, or compares them with what was put back.';
 
@@ -420,9 +425,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kith.without_ties IS 'What to write of a row first, if others are in its way: no references, and no unique values. Of a row to delete, only that.';
 
+CREATE FUNCTION kith.lock_rows(statement text, keys jsonb[], numbers integer[], exact name[]) RETURNS TABLE (n integer, image jsonb, exact_texts jsonb)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN QUERY EXECUTE statement USING keys, numbers, exact;
+END $$;
+COMMENT ON FUNCTION kith.lock_rows IS 'Runs a statement of undo_statement() that locks rows, and returns them as they are now.';
+
 -- Triggers may change a row as it is put back, or when others are.
 CREATE FUNCTION kith.astray(items kith.undo_item[]) RETURNS TABLE (n integer, names text[], image jsonb)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE batch record;
 BEGIN
   FOR batch IN SELECT i.act = 'delete' AS is_gone, i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.target))[1] AS target,
@@ -444,13 +456,23 @@ COMMENT ON FUNCTION kith.astray IS 'The rows that were put back and are not as t
 -- The workspace's triggers find their tables as in any other session: search_path is public while they run. It is not public for undo() itself,
 -- because the workspace could put functions of its own in the place of PostgreSQL's.
 --
--- The rows are written in the order of the arrays: keys that are checked at once become free in that order.
+-- The rows are written in the order of the arrays: keys that are checked at once become free in that order. A cursor separates the plan from the run,
+-- because the queries of triggers need the usual plans.
 CREATE FUNCTION kith.write_back(statement text, keys jsonb[], backs jsonb[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = public, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
-DECLARE touched bigint;
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE scans constant text := pg_catalog.current_setting('enable_seqscan'); written refcursor; touched bigint;
 BEGIN
-  EXECUTE statement USING keys, backs;
+  IF starts_with(statement, 'INSERT ') THEN
+    EXECUTE statement USING keys, backs;
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    RETURN touched;
+  END IF;
+  PERFORM pg_catalog.set_config('enable_seqscan', 'off', true);
+  OPEN written NO SCROLL FOR EXECUTE statement || ' RETURNING 1' USING keys, backs;
+  PERFORM pg_catalog.set_config('enable_seqscan', scans, true);
+  MOVE FORWARD ALL FROM written;
   GET DIAGNOSTICS touched = ROW_COUNT;
+  CLOSE written;
   RETURN touched;
 END $$;
 COMMENT ON FUNCTION kith.write_back IS 'Runs a statement of undo_statement() and returns the number of its rows.';
@@ -624,14 +646,14 @@ BEGIN
   FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
                  FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
-    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+    FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
       wrong := '{}';
       -- Most rows are as they were left, in all columns.
-      IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.to_jsonb - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
+      IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.image - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
         FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
-          same := found_row.to_jsonb -> column_name;
+          same := found_row.image -> column_name;
           CONTINUE WHEN jsonb_send(same) = jsonb_send(item.expected -> column_name)
                     AND (NOT item.expected_exact ? column_name OR found_row.exact_texts -> column_name = item.expected_exact -> column_name);
           IF item.act = 'update' AND jsonb_send(same) = jsonb_send(item.back_shown -> column_name)
@@ -960,6 +982,6 @@ END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.check_standing, kith.write_column, kith.give_keys_back, kith.restore_order FROM PUBLIC;
+  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.lock_rows, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.check_standing, kith.write_column, kith.give_keys_back, kith.restore_order FROM PUBLIC;
 -- undo() and what it calls run with the caller's rights; the others require the secret.
-GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.exact_texts, kith.exact_texts_query, kith.undone_changes, kith.is_passing, kith.check_standing, kith.write_column, kith.give_keys_back, kith.restore_order TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.end_undo, kith.undo_statement, kith.without_ties, kith.defer_constraints, kith.step_back, kith.key_after, kith.lock_rows, kith.astray, kith.write_back, kith.write_again, kith.check_constraints, kith.undo, kith.exact_texts, kith.exact_texts_query, kith.undone_changes, kith.is_passing, kith.check_standing, kith.write_column, kith.give_keys_back, kith.restore_order TO PUBLIC;

@@ -693,6 +693,7 @@ CREATE OR REPLACE FUNCTION kith.astray(items kith.undo_item[])
  RETURNS TABLE(n integer, names text[], image jsonb)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
 AS $function$
 DECLARE batch record;
 BEGIN
@@ -2190,6 +2191,18 @@ BEGIN
        AND (filters ->> 'since' IS NULL OR r.started_at >= (filters ->> 'since')::timestamptz)
        AND (filters ->> 'before' IS NULL OR (r.started_at, r.id) < (SELECT b.started_at, b.id FROM kith.run b WHERE b.id = filters ->> 'before'))
      ORDER BY r.started_at DESC, r.id DESC LIMIT most;
+END $function$;
+
+-- Runs a statement of undo_statement() that locks rows, and returns them as they are now.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.lock_rows(statement text, keys jsonb[], numbers integer[], exact name[])
+ RETURNS TABLE(n integer, image jsonb, exact_texts jsonb)
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+BEGIN
+  RETURN QUERY EXECUTE statement USING keys, numbers, exact;
 END $function$;
 
 -- Creates the triggers of a built-in table: the subject of its entries in the feed, templates that describe a row, and the features that it has.
@@ -4452,14 +4465,14 @@ BEGIN
   FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
                  FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
-    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+    FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
       wrong := '{}';
       -- Most rows are as they were left, in all columns.
-      IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.to_jsonb - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
+      IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.image - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
         FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
-          same := found_row.to_jsonb -> column_name;
+          same := found_row.image -> column_name;
           CONTINUE WHEN jsonb_send(same) = jsonb_send(item.expected -> column_name)
                     AND (NOT item.expected_exact ? column_name OR found_row.exact_texts -> column_name = item.expected_exact -> column_name);
           IF item.act = 'update' AND jsonb_send(same) = jsonb_send(item.back_shown -> column_name)
@@ -4899,7 +4912,9 @@ AS $function$
                     string_agg(c.now, ', ' ORDER BY c.name), string_agg(c.target, ', ' ORDER BY c.name))
         FROM (SELECT b.name, format('"kith:row".%I', b.name) AS now, format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)) AS target
                 FROM jsonb_object_keys(back) b(name)) c) END
-    FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
+    FROM (SELECT string_agg(format(CASE WHEN t.typcategory = 'A' THEN '"kith:row".%1$I = (v.k ->> %2$L)::%3$s' ELSE '"kith:row".%1$I = ANY (ARRAY[(v.k ->> %2$L)::%3$s])' END,
+                                   k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it
+            FROM jsonb_object_keys(key) k(name) JOIN pg_type t ON t.oid = (columns -> k.name ->> 1)::oid) w
 $function$;
 
 -- The changes that an undo put back. For the server, which knows the secret.
@@ -5045,14 +5060,20 @@ CREATE OR REPLACE FUNCTION kith.write_back(statement text, keys jsonb[], backs j
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO 'public', 'pg_temp'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
- SET enable_seqscan TO 'off'
 AS $function$
-DECLARE touched bigint;
+DECLARE scans constant text := pg_catalog.current_setting('enable_seqscan'); written refcursor; touched bigint;
 BEGIN
-  EXECUTE statement USING keys, backs;
+  IF starts_with(statement, 'INSERT ') THEN
+    EXECUTE statement USING keys, backs;
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    RETURN touched;
+  END IF;
+  PERFORM pg_catalog.set_config('enable_seqscan', 'off', true);
+  OPEN written NO SCROLL FOR EXECUTE statement || ' RETURNING 1' USING keys, backs;
+  PERFORM pg_catalog.set_config('enable_seqscan', scans, true);
+  MOVE FORWARD ALL FROM written;
   GET DIAGNOSTICS touched = ROW_COUNT;
+  CLOSE written;
   RETURN touched;
 END $function$;
 
