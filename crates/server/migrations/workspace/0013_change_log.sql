@@ -1,4 +1,4 @@
--- The change log: one row for each change of a row, in every table with a primary key. What undoes changes is in 0014_undo.sql. README.md
+-- The change log: one row for each change of a row, in every table with a primary key. What undoes changes is in 0023_undo.sql. README.md
 -- describes roles, sections and rules.
 
 -- section: system

@@ -48,7 +48,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0011_requests.sql"),
     include_str!("../../../migrations/workspace/0012_direct_sessions.sql"),
     include_str!("../../../migrations/workspace/0013_change_log.sql"),
-    include_str!("../../../migrations/workspace/0014_undo.sql"),
+    include_str!("../../../migrations/workspace/0014_runs.sql"),
     include_str!("../../../migrations/workspace/0015_events.sql"),
     include_str!("../../../migrations/workspace/0016_email.sql"),
     include_str!("../../../migrations/workspace/0017_inbound.sql"),
@@ -56,6 +56,8 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0019_run_effects.sql"),
     include_str!("../../../migrations/workspace/0020_published_position.sql"),
     include_str!("../../../migrations/workspace/0021_merge.sql"),
+    include_str!("../../../migrations/workspace/0022_undo_rows.sql"),
+    include_str!("../../../migrations/workspace/0023_undo.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

@@ -1,0 +1,402 @@
+-- Undo: puts back what a run, a request or a change changed.
+
+-- section: system
+
+-- The steps of undo(). They run with its settings.
+
+-- Locks the rows in the order of table and key.
+CREATE OR REPLACE FUNCTION kith.compare_rows(INOUT items kith.undo_item[], skips boolean, OUT conflicts jsonb[], OUT partly integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE batch record; found_row record; item kith.undo_item; exact name[]; column_name text; same jsonb; wrong jsonb;
+BEGIN
+  conflicts := '{}';
+  partly := '{}';
+  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
+    exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
+    FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
+      item := items[found_row.n];
+      item.state := 'found';
+      wrong := '{}';
+      -- Most rows are as they were left, in all columns.
+      IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.image - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
+        FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
+          same := found_row.image -> column_name;
+          CONTINUE WHEN jsonb_send(same) = jsonb_send(item.expected -> column_name)
+                    AND (NOT item.expected_exact ? column_name OR found_row.exact_texts -> column_name = item.expected_exact -> column_name);
+          IF item.act = 'update' AND jsonb_send(same) = jsonb_send(item.back_shown -> column_name)
+             AND (NOT coalesce(found_row.exact_texts, '{}') ? column_name OR found_row.exact_texts -> column_name = item.back -> column_name) THEN
+            -- It has its old value already.
+            item.back := item.back - column_name;
+            CONTINUE;
+          END IF;
+          wrong := wrong || jsonb_build_object(column_name, jsonb_build_object('expected', item.expected -> column_name, 'now', same,
+                              'back_to', CASE item.act WHEN 'update' THEN item.back_shown -> column_name END));
+        END LOOP;
+      END IF;
+      IF wrong <> '{}' THEN
+        item.fault := 'changed_since';
+        item.back := item.back - ARRAY(SELECT jsonb_object_keys(wrong));
+        item.target := item.target - ARRAY(SELECT jsonb_object_keys(wrong));
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'changed_since', 'columns', wrong, 'via', item.via);
+        -- What is left of an update can still go back.
+        IF skips AND item.act = 'update' AND item.back <> '{}' THEN
+          item.fault := NULL;
+          partly := partly || item.n;
+        END IF;
+      END IF;
+      items[found_row.n] := item;
+    END LOOP;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.compare_rows IS 'Compares the rows of a plan with what was left of them. Rows that were changed since are conflicts, but if `skips`, the columns of an update that were not changed can go back: those rows are in `partly`.';
+
+CREATE OR REPLACE FUNCTION kith.find_obstacles(INOUT items kith.undo_item[], INOUT conflicts jsonb[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE item kith.undo_item; emails text[]; number integer;
+BEGIN
+  -- A row whose key another one has now comes back if the plan removes the other one, or gives it another key.
+  FOR number IN SELECT i.n FROM unnest(items) i
+                 WHERE i.fault IS NULL AND i.act = 'insert' AND i.state IS NOT NULL
+                   AND (i.relation, i.key_text) NOT IN (SELECT h.relation, h.key_text FROM unnest(items) h
+                          WHERE h.fault IS NULL AND h.state IS NOT NULL AND (h.act = 'delete' OR h.act = 'update' AND h.back ?| ARRAY(SELECT jsonb_object_keys(h.key)))) LOOP
+    items[number].fault := 'row_exists';
+  END LOOP;
+  -- E-mails name their records without a foreign key.
+  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.name = 'emails');
+  FOR number IN SELECT i.n FROM unnest(items) i
+                 WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
+                   AND CASE i.name WHEN 'contacts' THEN EXISTS (SELECT FROM public.emails e WHERE e.contact_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
+                                   WHEN 'companies' THEN EXISTS (SELECT FROM public.emails e WHERE e.company_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
+                                   WHEN 'deals' THEN EXISTS (SELECT FROM public.emails e WHERE e.deal_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails)) ELSE false END LOOP
+    items[number].fault := 'would_remove_others';
+  END LOOP;
+  FOR number IN SELECT DISTINCT i.n FROM unnest(items) i JOIN public.list_members m ON m.member_id = i.key_text JOIN public.lists l ON l.id = m.list_id AND l.target_table = i.name
+                 WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
+                   AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members') LOOP
+    items[number].fault := 'would_remove_others';
+  END LOOP;
+  FOREACH item IN ARRAY items LOOP
+    IF item.fault IS NULL AND item.act = 'update' AND item.state IS NULL THEN
+      item.fault := 'row_gone';
+    END IF;
+    IF item.fault IS NOT NULL AND item.fault <> 'changed_since' THEN
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+    END IF;
+    item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
+    items[item.n] := item;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.find_obstacles IS 'Finds the rows that cannot go back as things are, and says of each row whether it is pending, left, or done because nothing has to be written.';
+
+-- `most` is how many rows a part has, null for all.
+CREATE OR REPLACE FUNCTION kith.write_pending(secret text, INOUT items kith.undo_item[], INOUT most integer, planned jsonb)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE batch record; number integer; since bigint; touched bigint; moved boolean; waiting boolean; state text;
+BEGIN
+  LOOP
+    moved := false;
+    waiting := false;
+    FOR batch IN SELECT i.act, i.relation, i.moves, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key,
+                        CASE WHEN i.moves THEN (SELECT jsonb_object_agg(b.key, b.value) FROM unnest(array_agg(i.back)) x(back), jsonb_each(x.back) b) ELSE (array_agg(i.back))[1] END AS back,
+                        array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers
+                   FROM (SELECT y.*, row_number() OVER (PARTITION BY y.act, y.relation, y.names ORDER BY CASE y.act WHEN 'insert' THEN y.latest ELSE - y.latest END, y.n) AS place
+                           FROM (SELECT z.*, CASE WHEN NOT z.moves THEN ARRAY(SELECT jsonb_object_keys(z.back) ORDER BY 1) END AS names
+                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.back, i.members[cardinality(i.members)] AS latest,
+                                                i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AS moves
+                                           FROM unnest(items) i WHERE i.state = 'pending') z) y) i
+                  GROUP BY i.act, i.relation, i.moves, i.names, (i.place - 1) / most
+                  -- A deal whose stage is not there yet would create it.
+                  ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), array_position(ARRAY['public.pipelines', 'public.pipeline_stages']::regclass[], i.relation::regclass),
+                           max(i.latest) DESC LOOP
+      state := NULL;
+      BEGIN
+        since := kith.last_change(secret);
+        touched := kith.write_back(kith.undo_statement(CASE WHEN batch.moves THEN 'move' ELSE batch.act END, batch.relation, batch.columns, batch.key, batch.back), batch.keys, batch.backs);
+        IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
+          RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
+        ELSIF kith.removes_others(secret, since, planned) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+        END IF;
+      EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+        IF kith.is_passing(state) THEN
+          RAISE;
+        END IF;
+      END;
+      moved := moved OR state IS NULL;
+      waiting := waiting OR state IS NOT NULL;
+      FOREACH number IN ARRAY batch.numbers LOOP
+        IF state IS NULL THEN
+          items[number].state := 'done';
+        ELSE
+          items[number].fault := CASE
+            WHEN state = 'KL010' OR state IN ('23503', '23001', 'KP003', 'KP004') AND batch.act = 'delete' THEN 'would_remove_others'
+            WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
+        END IF;
+      END LOOP;
+    END LOOP;
+    EXIT WHEN NOT waiting;
+    CONTINUE WHEN moved;
+    EXIT WHEN most = 1;
+    most := greatest(1, coalesce(most, (SELECT count(*) FROM unnest(items) i WHERE i.state = 'pending')::integer) / 10);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.write_pending IS 'Writes the pending rows: together where that works, else in smaller and smaller parts, in whatever order their keys and references need. The fault of a row that stays pending says why.';
+
+-- First without what stands in the way, then as they were. Those that fail are returned, and the others are still pending then.
+CREATE OR REPLACE FUNCTION kith.write_tied(secret text, INOUT items kith.undo_item[], relations oid[], planned jsonb, at_once boolean, OUT failing integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE item kith.undo_item; number integer; same jsonb; since bigint; touched bigint; moved boolean; written integer[]; checked boolean; state text; failed_table text;
+BEGIN
+  BEGIN
+    failing := '{}';
+    written := '{}';
+    checked := false;
+    PERFORM kith.defer_constraints(relations);
+    FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.members[cardinality(i.members)] DESC LOOP
+      same := kith.without_ties(item);
+      CONTINUE WHEN same = '{}';
+      BEGIN
+        touched := kith.write_back(kith.undo_statement(CASE item.act WHEN 'insert' THEN 'insert' ELSE 'update' END, item.relation, item.columns, item.key, same), ARRAY[item.key], ARRAY[same]);
+        IF touched = 1 AND item.act <> 'delete' THEN
+          written[item.n] := 1;
+        END IF;
+      EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+        IF kith.is_passing(state) THEN
+          RAISE;
+        END IF;
+      END;
+    END LOOP;
+    failing := ARRAY(SELECT i.n FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.members[cardinality(i.members)] DESC);
+    LOOP
+      moved := false;
+      FOREACH number IN ARRAY failing LOOP
+        item := items[number];
+        BEGIN
+          since := kith.last_change(secret);
+          IF written[number] = 1 THEN
+            item.act := 'update';
+            item.key := kith.key_after(item.key, item.back);
+          END IF;
+          touched := kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]);
+          IF item.act <> 'delete' AND touched <> 1 THEN
+            RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
+          ELSIF kith.removes_others(secret, since, planned) THEN
+            RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+          END IF;
+          written[number] := 2;
+          moved := true;
+        EXCEPTION WHEN OTHERS THEN
+          GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+          IF kith.is_passing(state) THEN
+            RAISE;
+          END IF;
+        END;
+      END LOOP;
+      failing := ARRAY(SELECT f.n FROM unnest(failing) WITH ORDINALITY f(n, place) WHERE written[f.n] IS DISTINCT FROM 2 ORDER BY f.place);
+      EXIT WHEN failing = '{}' OR NOT moved;
+    END LOOP;
+    IF failing <> '{}' THEN
+      RAISE EXCEPTION 'rows are in the way' USING ERRCODE = 'KL013';
+    END IF;
+    IF at_once THEN
+      checked := true;
+      PERFORM kith.check_constraints();
+      IF kith.removes_others(secret, 0, planned) THEN
+        RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+      END IF;
+    END IF;
+    items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
+  EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_table = TABLE_NAME;
+    IF kith.is_passing(state) OR state <> 'KL013' AND NOT checked THEN
+      RAISE;
+    ELSIF checked THEN
+      -- PostgreSQL names the table whose constraint does not hold, not the row. Each pending row has failed alone too.
+      failing := ARRAY(SELECT i.n FROM unnest(items) i JOIN pg_class c ON c.oid = i.relation WHERE i.state = 'pending' ORDER BY c.relname = failed_table DESC, i.n LIMIT 1);
+    END IF;
+  END;
+END $$;
+COMMENT ON FUNCTION kith.write_tied IS 'Writes pending rows that refer to each other, or that exchange unique values.';
+
+-- All of them, else those of a table. A row that changed once is put back in one step anyway.
+CREATE OR REPLACE FUNCTION kith.exchange_keys(secret text, INOUT items kith.undo_item[], INOUT failing integer[], partly integer[], planned jsonb)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE batch record; number integer; state text;
+BEGIN
+  FOR batch IN SELECT x.numbers FROM (SELECT 1 AS place, failing AS numbers UNION ALL SELECT 2, array_agg(i.n) FROM unnest(items) i WHERE i.n = ANY (failing) GROUP BY i.relation) x
+                WHERE NOT x.numbers && partly AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (x.numbers) AND cardinality(i.members) > 1) ORDER BY x.place LOOP
+    CONTINUE WHEN NOT batch.numbers <@ failing;
+    BEGIN
+      PERFORM kith.step_back(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.n = ANY (batch.numbers)), planned);
+      FOREACH number IN ARRAY batch.numbers LOOP
+        items[number].state := 'done';
+      END LOOP;
+      failing := ARRAY(SELECT f.n FROM unnest(failing) f(n) WHERE f.n <> ALL (batch.numbers));
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+      IF kith.is_passing(state) THEN
+        RAISE;
+      END IF;
+    END;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.exchange_keys IS 'Puts back, change by change, failing rows that have exchanged their keys.';
+
+-- Deferred triggers of the workspace's may remove rows as well.
+CREATE OR REPLACE FUNCTION kith.settle(secret text, items kith.undo_item[], planned jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.restore_order(items);
+  PERFORM kith.check_constraints();
+  IF kith.removes_others(secret, 0, planned) THEN
+    RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.settle IS 'Ends the writing of rows: sets positions, and checks what is checked at the end.';
+
+CREATE OR REPLACE FUNCTION kith.leave_strays(INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT partly integer[], strays jsonb[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE stray record; item kith.undo_item; wrong jsonb;
+BEGIN
+  FOR stray IN SELECT s.n, s.names, s.image FROM unnest(strays) x, jsonb_to_record(x) s(n integer, names text[], image jsonb) LOOP
+    item := items[stray.n];
+    wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL
+      THEN (SELECT jsonb_object_agg(c.name, jsonb_build_object('expected', item.expected -> c.name, 'now', stray.image -> c.name, 'back_to', item.back_shown -> c.name)) FROM unnest(stray.names) c(name)) END;
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'via', 'request');
+    item.back := item.back - stray.names;
+    item.target := item.target - stray.names;
+    IF wrong IS NULL OR item.target = '{}' THEN
+      item.state := 'left';
+    ELSE
+      partly := partly || item.n;
+      IF item.back = '{}' THEN
+        item.state := 'done';
+      END IF;
+    END IF;
+    items[stray.n] := item;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.leave_strays IS 'Leaves what triggers do not let go back, as astray() found it: columns of an update, else the whole row.';
+
+-- It runs with the rights of the caller and compares before it writes. If it returns conflicts, the server rolls back. It waits for locks for
+-- less than the time after which PostgreSQL looks for deadlocks, and the server repeats it, so that others' transactions are not the ones that
+-- end.
+CREATE OR REPLACE FUNCTION kith.undo(secret text, id text, kind text, target text, kept_since timestamptz, skips boolean) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET lc_monetary = 'C' SET quote_all_identifiers = off SET lock_timeout = '100ms' AS $$
+DECLARE
+  plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[];
+  all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; at_once boolean := false; replay text;
+  passes integer := 0; most_passes CONSTANT integer := 10; most integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
+BEGIN
+  plan := kith.undo_plan(secret, kind, target, kept_since);
+  IF plan.status <> 'open' THEN
+    RETURN jsonb_build_object('status', plan.status);
+  END IF;
+  SELECT c.* INTO compared, compared_conflicts, partly FROM kith.compare_rows(plan.items, skips) c;
+  SELECT o.* INTO compared, compared_conflicts FROM kith.find_obstacles(compared, compared_conflicts) o;
+  SELECT array_agg(DISTINCT i.relation), jsonb_object_agg(concat(i.relation, ' ', i.key_text), true) INTO all_relations, planned FROM unnest(compared) i;
+  planned := coalesce(planned, '{}');
+  PERFORM kith.lift_seal(secret);
+  -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, and those that place deals and attach e-mails.
+  -- A foreign key may do so to a row that refers to a key that others have exchanged.
+  has_moves := EXISTS (SELECT FROM unnest(compared) i WHERE i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)));
+  may_stray := EXISTS (SELECT FROM unnest(compared) i WHERE i.name IN ('emails', 'deals', 'pipelines', 'pipeline_stages'))
+            OR has_moves OR EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace <> 'kith'::regnamespace);
+
+  -- Writes the rows. If no order of writing is right because rows have exchanged their keys, the changes themselves are put back one by one.
+  -- Deferred constraints are checked at the end. If one does not hold then, all is written again with the constraints checked at once, which
+  -- shows whose row it is. What triggers change is left, and the rest written again.
+  LOOP
+    passes := passes + 1;
+    items := compared;
+    conflicts := compared_conflicts;
+    most := NULL;
+    BEGIN
+      IF at_once THEN
+        SET CONSTRAINTS ALL IMMEDIATE;
+      ELSE
+        PERFORM kith.defer_constraints(all_relations);
+      END IF;
+      IF replay = 'due' THEN
+        replay := 'done';
+        BEGIN
+          PERFORM kith.step_back(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'pending'), planned);
+          items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
+        EXCEPTION WHEN OTHERS THEN
+          GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+          IF kith.is_passing(state) THEN
+            RAISE;
+          END IF;
+        END;
+      END IF;
+      items := kith.give_keys_back(items);
+      LOOP
+        SELECT w.* INTO items, most FROM kith.write_pending(secret, items, most, planned) w;
+        EXIT WHEN NOT EXISTS (SELECT FROM unnest(items) i WHERE i.state = 'pending');
+        SELECT w.* INTO items, failing FROM kith.write_tied(secret, items, all_relations, planned, at_once) w;
+        SELECT e.* INTO items, failing FROM kith.exchange_keys(secret, items, failing, partly, planned) e;
+        IF replay IS NULL AND partly = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
+          RAISE EXCEPTION 'rows have exchanged their keys' USING ERRCODE = 'KL014';
+        END IF;
+        conflicts := conflicts || ARRAY(SELECT jsonb_build_object('table', i.name, 'id', i.id, 'reason', i.fault, 'via', i.via) FROM unnest(failing) WITH ORDINALITY f(n, place) JOIN unnest(items) i ON i.n = f.n ORDER BY f.place);
+        FOREACH number IN ARRAY failing LOOP
+          items[number].state := 'left';
+        END LOOP;
+      END LOOP;
+      PERFORM kith.settle(secret, items, planned);
+      -- The server rolls back a conflict that is known already.
+      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE c ->> 'via' <> 'trigger');
+      EXIT WHEN NOT EXISTS (SELECT FROM kith.astray(items));
+      IF NOT at_once THEN
+        PERFORM kith.defer_constraints(all_relations);
+      END IF;
+      PERFORM kith.write_again(items);
+      PERFORM kith.settle(secret, items, planned);
+      strays := ARRAY(SELECT to_jsonb(a) FROM kith.astray(items) a ORDER BY a.n);
+      EXIT WHEN strays = '{}';
+      IF has_moves AND replay IS NULL AND partly = '{}' THEN
+        RAISE EXCEPTION 'foreign keys follow the wrong rows' USING ERRCODE = 'KL014';
+      END IF;
+      RAISE EXCEPTION 'triggers change what is put back' USING ERRCODE = 'KL012';
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+      IF state = 'KL014' THEN
+        replay := 'due';
+        CONTINUE;
+      ELSIF state <> 'KL012' AND at_once OR kith.is_passing(state) THEN
+        RAISE;
+      END IF;
+    END;
+    at_once := state <> 'KL012';
+    CONTINUE WHEN at_once;
+    SELECT l.* INTO compared, compared_conflicts, partly FROM kith.leave_strays(compared, compared_conflicts, partly, strays) l;
+    conflicts := compared_conflicts;
+    EXIT WHEN NOT skips;
+    IF passes >= most_passes THEN
+      PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
+      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'via') FROM unnest(conflicts) c), 'rows', cardinality(items));
+    END IF;
+  END LOOP;
+  undone := (SELECT count(*) FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'done' AND c.state = 'pending');
+  -- The rest of a row of which columns were left can be undone later.
+  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly));
+
+  -- What triggers wrote goes back if it can.
+  skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
+  conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
+  IF conflicts <> '{}' THEN
+    RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
+  END IF;
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', kith.end_undo(secret, id, kind, target, seqs, undone > 0));
+END $$;
+COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
+
+REVOKE ALL ON FUNCTION kith.compare_rows, kith.find_obstacles, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_strays, kith.undo FROM PUBLIC;
+-- They run with the caller's rights.
+GRANT EXECUTE ON FUNCTION kith.compare_rows, kith.find_obstacles, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_strays, kith.undo TO PUBLIC;
