@@ -4,6 +4,7 @@
 mod answer;
 mod connection;
 mod connections;
+mod self_waking;
 mod socket;
 
 use std::convert::Infallible;
@@ -31,6 +32,7 @@ use crate::app::App;
 use crate::door::listener::answer::AnswerBody;
 use crate::door::listener::connection::{Ending, Exchange};
 use crate::door::listener::connections::{Admitted, Connections};
+use crate::door::listener::self_waking::poll_again;
 use crate::door::listener::socket::{Refuse, Socket};
 use crate::door::reply::Takes;
 use crate::door::request_line::Forgiving;
@@ -153,7 +155,10 @@ async fn accept(
             }
         };
         match connections.place(peer.ip()) {
-            Some(place) => drop(tokio::spawn(serve_one(serving.clone(), stream, peer, place, told.clone()))),
+            Some(place) => {
+                let served = serve_one(serving.clone(), stream, peer, place, told.clone());
+                drop(tokio::spawn(poll_again(served)));
+            }
             None => turn_away(serving, &stream),
         }
         connections.turnover().await;
