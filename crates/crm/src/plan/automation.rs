@@ -153,7 +153,7 @@ fn known(part: &Map<String, Value>, path: &str, names: &[&str]) -> Result<(), Fa
 
 fn condition(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
     known(part, path, &["field", "op", "value"])?;
-    needed(part_text(part, path, "field")?.filter(|it| !it.is_empty()), path, "field")?;
+    needed(part_text(part, path, "field")?.filter(|it| !it.trim().is_empty()), path, "field")?;
     let op = needed(one_of(part, path, "op", &OPS)?, path, "op")?;
     match (op.as_str(), part.get("value")) {
         ("exists", None | Some(Value::Bool(_))) | ("in", Some(Value::Array(_))) => Ok(()),
@@ -171,7 +171,7 @@ fn action(part: &Map<String, Value>, path: &str, columns: ColumnLookUp) -> Resul
         "move_deal_stage" => {
             known(part, path, &["type", "stage", "pipeline"])?;
             part_text(part, path, "pipeline")?;
-            needed(part_text(part, path, "stage")?, path, "stage").map(drop)
+            needed(part_text(part, path, "stage")?.filter(|it| !it.trim().is_empty()), path, "stage").map(drop)
         }
         "create_activity" => {
             known(part, path, &["type", "activity_type", "subject", "body"])?;
@@ -182,7 +182,7 @@ fn action(part: &Map<String, Value>, path: &str, columns: ColumnLookUp) -> Resul
         "set_metadata" => {
             known(part, path, &["type", "target", "key", "value"])?;
             one_of(part, path, "target", &TARGETS)?;
-            needed(part_text(part, path, "key")?.filter(|key| !key.is_empty()), path, "key")?;
+            needed(part_text(part, path, "key")?.filter(|it| !it.trim().is_empty()), path, "key")?;
             needed(part.get("value"), path, "value").map(drop)
         }
         _ => email(part, path, columns),
@@ -417,6 +417,10 @@ mod tests {
         check(with("trigger_event", json!("deals.created")), "deals.created");
         check(with("actions", json!([])), "at least one");
         check(with("actions", json!([{"type": "move_deal_stage"}])), "actions[0].stage must have a value");
+        check(
+            with("actions", json!([{"type": "move_deal_stage", "stage": " "}])),
+            "actions[0].stage must have a value",
+        );
         check(with("actions", json!([{"type": "fly"}])), "there are move_deal_stage");
         check(
             with("actions", json!([{"type": "create_activity", "activity_type": "fax"}])),
