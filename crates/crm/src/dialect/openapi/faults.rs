@@ -68,7 +68,7 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::SignUp       => &[&["unsupported_media_type"]],
         Act::Sql          => &[DATABASE, KEYED, &["unsupported_media_type", "workspace_read_only", "max_affected_exceeded", "run_finished"]],
         Act::Operations   => &[DATABASE, WRITE, KEYED, ANY_TABLE, OPERATIONS],
-        Act::Tables       => &[DATABASE],
+        Act::Tables       => &[DATABASE, &["invalid_cursor"]],
         Act::Schema       => &[DATABASE, &["not_found"]],
         Act::List         => &[DATABASE, &["invalid_cursor"]],
         Act::Stages       => &[DATABASE, &["invalid_cursor", "not_found"]],
