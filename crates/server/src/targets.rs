@@ -12,6 +12,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
+use crm::plan::control::MAX_URL_CHARACTERS;
+
 use crate::http_client::{retry_after, use_ring, with_causes};
 
 /// The longest time for a whole attempt.
@@ -220,6 +222,11 @@ impl Targets {
     /// allowed, because it is checked again at each use.
     pub async fn check(&self, text: &str) -> Result<String, BadTarget> {
         let url = self.parse(text)?;
+        if url.as_str().len() > MAX_URL_CHARACTERS {
+            return Err(BadTarget::Malformed(format!(
+                "has more than {MAX_URL_CHARACTERS} characters when it is written in full"
+            )));
+        }
         if let Some(url::Host::Domain(name)) = url.host()
             && self.guard.addresses_in_time(name).await.iter().any(|address| !self.guard.allows(*address))
         {
@@ -423,6 +430,10 @@ mod tests {
             let refused = public.check(malformed).await;
             assert!(matches!(refused, Err(BadTarget::Malformed(_))), "{malformed}: {refused:?}");
         }
+        // In its normal form a path is percent-encoded.
+        let long = |letter: &str| format!("https://a.example/{}", letter.repeat(1000));
+        assert!(public.check(&long("a")).await.is_ok());
+        assert!(matches!(public.check(&long("é")).await, Err(BadTarget::Malformed(_))));
         for mixed in [&["10.0.0.1"][..], &["1.1.1.1", "fd00::1"]] {
             let refused = targets(false, mixed).check("https://hooks.example/").await;
             assert_eq!(refused, Err(BadTarget::NotAllowed), "{mixed:?}");

@@ -7,7 +7,8 @@ use crate::model::fault::Fault;
 use crate::model::value::name_of;
 
 /// Longest address of a webhook, in characters.
-const MAX_URL_CHARACTERS: usize = 2048;
+/// The most characters of an address, as it is sent and in its normal form.
+pub const MAX_URL_CHARACTERS: usize = 2048;
 /// Longest description, in characters.
 const MAX_DESCRIPTION_CHARACTERS: usize = 1000;
 /// Most events that a webhook can name.
