@@ -8,7 +8,7 @@ use crm::model::fault::Fault;
 use crm::sql::pages::WRITES_OF_A_DAY;
 
 use crate::door::pages::layout::Page;
-use crate::door::pages::ledger::{LedgerOptions, joined, ledger, many, run_address};
+use crate::door::pages::ledger::{LedgerOptions, by_verb, ledger, many, run_address};
 use crate::door::pages::names::Names;
 use crate::door::pages::pager;
 use crate::door::pages::parts::{self, blank};
@@ -171,17 +171,19 @@ fn latest_runs(runs: &[Value], names: &Names) -> Markup {
 
 /// What a run has changed, in words.
 pub fn affected(run: &Value) -> String {
-    let verbs = [("created", "created"), ("updated", "changed"), ("deleted", "deleted"), ("restored", "restored")];
-    let mut words = Vec::new();
-    for (table, counts) in run["affected"].as_object().into_iter().flatten() {
-        for (verb, word) in verbs {
+    let tables = run["affected"].as_object();
+    let mut done = Vec::new();
+    for (verb, word) in
+        [("created", "created"), ("updated", "changed"), ("deleted", "deleted"), ("restored", "restored")]
+    {
+        for (table, counts) in tables.into_iter().flatten() {
             let count = counts[verb].as_u64().unwrap_or_default();
             if count > 0 {
-                words.push(format!("{word} {}", many(count as usize, table)));
+                done.push((word, many(count as usize, table)));
             }
         }
     }
-    if words.is_empty() { "changed nothing".to_owned() } else { joined(words) }
+    if done.is_empty() { "changed nothing".to_owned() } else { by_verb(done.into_iter()) }
 }
 
 fn writes_today(writes: &[Value], names: &Names) -> Markup {

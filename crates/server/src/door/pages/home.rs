@@ -39,13 +39,15 @@ pub fn without_workspace(visit: &PageVisit<'_>) -> Result<Page, Fault> {
 pub async fn home(visit: &PageVisit<'_>) -> Result<Page, Fault> {
     let path = format!("activity?limit={LATEST}");
     let (listed, figures) = tokio::join!(visit.get(&path), visit.sql(FIGURES));
-    let entries = listed?["data"].as_array().cloned().unwrap_or_default();
+    let listed = listed?;
+    let has_more = listed["_meta"]["has_more"] == true;
+    let entries = listed["data"].as_array().cloned().unwrap_or_default();
     // The figures may be missing, for example while the workspace's own locks keep its tables.
     let figures = figures.ok().and_then(|rows| rows.into_iter().next());
     let list = |name: &str| figures.as_ref().and_then(|it| it[name].as_array().cloned()).unwrap_or_default();
     let (days, agents, soon) = (list("days"), list("agents"), list("soon"));
     let names = Names::of(visit, &[&entries[..], &agents].concat()).await;
-    let options = LedgerOptions { may_undo: visit.may_write(), has_days: false, has_more: true };
+    let options = LedgerOptions { may_undo: visit.may_write(), has_days: false, has_more };
     let place = visit.place()?;
     let body = html! {
         div.cols data-live="activity?limit=1" data-live-every="5" {

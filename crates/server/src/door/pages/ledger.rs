@@ -263,7 +263,7 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// "created 6 companies and changed 2 contacts"
+/// "created 6 companies and 1 deal, changed 2 contacts"
 fn summed(block: &[Value]) -> String {
     let mut sums: Vec<(&str, String, usize)> = Vec::new();
     // The oldest change comes first.
@@ -274,15 +274,28 @@ fn summed(block: &[Value]) -> String {
             None => sums.push((verb, subject, 1)),
         }
     }
-    let words = sums.iter().map(|(verb, subject, count)| {
+    let said = sums.iter().map(|(verb, subject, count)| {
         let verb = match *verb {
             "updated" => "changed",
             "conflict" => "tried to create again",
             verb => verb,
         };
-        format!("{verb} {}", many(*count, subject))
+        (verb, many(*count, subject))
     });
-    joined(words.collect())
+    by_verb(said)
+}
+
+/// What was done to how many records, each verb said once.
+pub fn by_verb<'a>(done: impl Iterator<Item = (&'a str, String)>) -> String {
+    let mut verbs: Vec<(&str, Vec<String>)> = Vec::new();
+    for (verb, records) in done {
+        match verbs.iter_mut().find(|(other, _)| *other == verb) {
+            Some((_, all)) => all.push(records),
+            None => verbs.push((verb, vec![records])),
+        }
+    }
+    let words: Vec<String> = verbs.into_iter().map(|(verb, records)| format!("{verb} {}", joined(records))).collect();
+    words.join(", ")
 }
 
 fn counted(block: &[Value]) -> String {
@@ -327,7 +340,7 @@ mod tests {
             entry("created", "company"),
             entry("created", "shipments"),
         ];
-        assert_eq!(summed(&block), "created 1 row of shipments, created 2 companies and changed 1 contact");
+        assert_eq!(summed(&block), "created 1 row of shipments and 2 companies, changed 1 contact");
         assert_eq!(many(1200, "contacts"), "1,200 contacts");
         assert_eq!(joined(vec!["a".into(), "b".into(), "c".into()]), "a, b and c");
     }
