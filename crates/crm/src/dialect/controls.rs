@@ -84,23 +84,22 @@ pub fn of_arguments(arguments: &mut Map<String, Value>) -> Result<Limits, Fault>
     let dry_run = match arguments.remove(DRY_RUN_ARGUMENT) {
         None | Some(Value::Null) => None,
         Some(Value::Bool(is_dry)) => Some(is_dry),
-        Some(_) => {
-            return Err(Fault::invalid(format!("\"{DRY_RUN_ARGUMENT}\" must be true or false. Nothing was done.")));
-        }
+        Some(_) => return Err(wrong_argument(DRY_RUN_ARGUMENT, "true or false")),
     };
     let max_affected = match arguments.remove(MAX_AFFECTED_ARGUMENT) {
         None | Some(Value::Null) => None,
         Some(value) => {
             let number = value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|number| *number <= MOST);
-            let wrong = || {
-                Fault::invalid(format!(
-                    "\"{MAX_AFFECTED_ARGUMENT}\" must be a whole number from 0 to {MOST}. Nothing was done."
-                ))
-            };
+            let wrong = || wrong_argument(MAX_AFFECTED_ARGUMENT, &format!("a whole number from 0 to {MOST}"));
             Some(number.ok_or_else(wrong)?)
         }
     };
     Ok(Limits { dry_run, max_affected, ..Limits::default() })
+}
+
+fn wrong_argument(name: &str, takes: &str) -> Fault {
+    let message = format!("\"{name}\" must be {takes}. Nothing was done.");
+    Fault::Refused { code: "unknown_control", message, hint: None }
 }
 
 /// Refuses controls of a request that can't have any.

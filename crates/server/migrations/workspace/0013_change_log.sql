@@ -621,27 +621,75 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.rows_of IS 'The row that each change belongs to, named by its first change.';
 
+-- Others may have written the row between its changes. What they wrote into a column that these changes did not touch is none of their doing: the state
+-- before is that after the last change, less what each change did. What they wrote into one that a change had touched is `overwritten`: {column: the
+-- value that the change had left}. Of a row that these changes create, that is any column. `is_other`: others deleted the row, or created it again.
+CREATE FUNCTION kith.unwound(changes kith.change[], OUT before jsonb, OUT exact_before jsonb, OUT overwritten jsonb, OUT is_other boolean)
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE change kith.change; state jsonb; found_state jsonb; touched jsonb := '{}'; is_first boolean := true;
+BEGIN
+  overwritten := '{}';
+  is_other := false;
+  FOREACH change IN ARRAY changes LOOP
+    found_state := CASE change.op WHEN 'U' THEN change.image || change.previous WHEN 'D' THEN change.image END;
+    IF NOT is_first THEN
+      IF (state IS NULL) <> (found_state IS NULL) THEN
+        is_other := is_other OR found_state IS NOT NULL OR changes[1].op <> 'I';
+      ELSIF state - 'updated_at' <> found_state - 'updated_at' THEN
+        -- A column that only one of them has was added or dropped.
+        overwritten := overwritten || (
+          SELECT coalesce(jsonb_object_agg(k.name, state -> k.name), '{}') FROM jsonb_object_keys(found_state) k(name)
+           WHERE k.name <> 'updated_at' AND state ? k.name AND state -> k.name <> found_state -> k.name AND (touched ? k.name OR changes[1].op = 'I'));
+      END IF;
+    END IF;
+    is_first := false;
+    touched := touched || CASE change.op WHEN 'U' THEN change.previous ELSE change.image END;
+    state := CASE WHEN change.op <> 'D' THEN change.image END;
+  END LOOP;
+  before := state;
+  exact_before := CASE WHEN change.op <> 'D' THEN coalesce(change.exact -> 'row', '{}') END;
+  FOR place IN REVERSE cardinality(changes) .. 1 LOOP
+    change := changes[place];
+    IF change.op = 'U' THEN
+      before := coalesce(before, change.image) || change.previous;
+      -- A value may have changed to the letter only: `previous` lacks it if others have changed more.
+      exact_before := (coalesce(exact_before, change.exact -> 'row', '{}') - ARRAY(SELECT jsonb_object_keys(change.previous)))
+                   || (SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}') FROM jsonb_each(change.exact -> 'previous') e
+                        WHERE change.previous ? e.key OR change.exact -> 'row' -> e.key IS DISTINCT FROM e.value);
+    ELSE
+      before := CASE change.op WHEN 'D' THEN change.image END;
+      exact_before := CASE change.op WHEN 'D' THEN coalesce(change.exact -> 'row', '{}') END;
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.unwound IS 'How a row was before changes of it, in their order.';
+
 -- The net effect of changes: one row for each row that is different from what it was. A row counts by its state before and after.
 CREATE FUNCTION kith.net(changes kith.change[]) RETURNS TABLE (
   seq bigint, at timestamptz, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean,
-  before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[])
+  before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[], overwritten jsonb, is_other boolean)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT (y.f).seq, (y.f).at, (y.f).request, (y.f).activity, (y.f).via, y.relation, (y.l).shape, (y.l).key,
          CASE WHEN y.before IS NULL THEN (y.f).verb WHEN y.after IS NULL THEN 'deleted'
               WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
               WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
-         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members
+         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members, y.overwritten, y.is_other
     FROM (SELECT x.relation, x.members, x.f, x.l,
-                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN (x.f).image || (x.f).previous ELSE (x.f).image END AS before,
+                 CASE WHEN x.several IS NOT NULL THEN u.before
+                      ELSE CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN (x.f).image || (x.f).previous ELSE (x.f).image END END AS before,
                  CASE (x.l).op WHEN 'D' THEN NULL ELSE (x.l).image END AS after,
-                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce((x.f).exact -> 'row', '{}') || coalesce((x.f).exact -> 'previous', '{}') ELSE coalesce((x.f).exact -> 'row', '{}') END AS exact_before,
-                 CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after
-            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members
+                 CASE WHEN x.several IS NOT NULL THEN u.exact_before
+                      ELSE CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce((x.f).exact -> 'row', '{}') || coalesce((x.f).exact -> 'previous', '{}') ELSE coalesce((x.f).exact -> 'row', '{}') END END AS exact_before,
+                 CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after,
+                 coalesce(u.overwritten, '{}') AS overwritten, coalesce(u.is_other, false) AS is_other
+            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members,
+                         CASE WHEN count(*) > 1 THEN array_agg(c ORDER BY c.seq) END AS several
                     FROM unnest(changes) c
                     LEFT JOIN kith.rows_of(ARRAY(SELECT e FROM unnest(changes) e
                                                   WHERE e.relation IN (SELECT m.relation FROM unnest(changes) m WHERE m.was IS NOT NULL OR m.exact ? 'tuple'))) r ON r.seq = c.seq
-                   GROUP BY c.relation, r.first, CASE WHEN r.first IS NULL THEN c.key END) x) y
-   WHERE (y.before IS NULL) <> (y.after IS NULL)
+                   GROUP BY c.relation, r.first, CASE WHEN r.first IS NULL THEN c.key END) x
+           CROSS JOIN LATERAL kith.unwound(x.several) u) y
+ WHERE (y.before IS NULL) <> (y.after IS NULL)
       OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
       OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
       OR y.exact_before IS DISTINCT FROM y.exact_after AND y.exact_before <> '{}'

@@ -80,7 +80,8 @@ BEGIN
     IF item.fault IS NULL AND item.act = 'update' AND item.state IS NULL THEN
       item.fault := 'row_gone';
     END IF;
-    IF item.fault IS NOT NULL AND item.fault <> 'changed_since' THEN
+    -- Others that were compared have their conflict already.
+    IF item.fault IS NOT NULL AND (item.fault <> 'changed_since' OR item.state IS NULL) THEN
       conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
     END IF;
     item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;

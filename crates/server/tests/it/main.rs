@@ -84,6 +84,7 @@ mod undo_builtins;
 mod undo_effects;
 mod undo_keys;
 mod undo_order;
+mod undo_others;
 mod undo_random;
 mod undo_together;
 mod upgrade;

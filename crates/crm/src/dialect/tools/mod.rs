@@ -46,7 +46,7 @@ pub use labels::{has_labels, labelled, use_keys};
 pub use names::table_of_id;
 pub use outcome::loss;
 pub use read::{Beside, ToolAsk, read};
-pub use request::in_own_names;
+pub use request::operation_in_own_names;
 pub use said::View;
 pub use schema::takes_confirm;
 pub use show::{NOTE_TEXT, Shown, ToolAnswer, failed_part, operation, show};
@@ -352,6 +352,7 @@ impl Act {
                 | Act::Upsert
                 | Act::UpdateStage
                 | Act::DeleteStage
+                | Act::Merge
                 | Act::RemoveMember
                 | Act::Operations
                 | Act::Request

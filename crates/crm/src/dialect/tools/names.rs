@@ -1,9 +1,12 @@
 //! The names of fields in tools. A tool understands the names of both dialects, and answers with those of the caller's.
 
+use serde_json::{Map, Value};
+
 use crate::dialect::Dialect;
 use crate::dialect::relm::names::RENAMES;
 use crate::dialect::stored_id;
 use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, WriteRule};
+use crate::model::fault::Fault;
 use crate::model::id::is_id;
 
 /// Returns the column of a field's name, in whichever dialect it is. A name that no dialect has stays as it is.
@@ -56,6 +59,34 @@ pub fn own<'a>(dialect: &Dialect, entity: &Entity, name: &'a str) -> &'a str {
     match known {
         Some(column) => (dialect.reference.wire.column)(entity, column),
         None => name,
+    }
+}
+
+/// The fields of a record by the caller's names. None is lost if a call has a field by the names of both dialects.
+pub fn in_own_names(
+    dialect: &Dialect,
+    entity: &Entity,
+    fields: Map<String, Value>,
+) -> Result<Map<String, Value>, Fault> {
+    let mut renamed = Map::with_capacity(fields.len());
+    for (name, value) in fields {
+        let own = own(dialect, entity, &name).to_owned();
+        put(&mut renamed, own, value)?;
+    }
+    Ok(renamed)
+}
+
+/// Adds a value under its right name. It may be there under another name already, but not with another value.
+pub fn put(values: &mut Map<String, Value>, name: String, value: Value) -> Result<(), Fault> {
+    match values.get(&name) {
+        Some(known) if !known.is_null() && !value.is_null() && *known != value => {
+            Err(Fault::invalid(format!("\"{name}\" has two values, by two of its names. Send one of them.")))
+        }
+        Some(_) if value.is_null() => Ok(()),
+        _ => {
+            values.insert(name, value);
+            Ok(())
+        }
     }
 }
 

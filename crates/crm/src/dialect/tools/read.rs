@@ -9,7 +9,7 @@ use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
 use crate::dialect::tools::argument::Argument;
 use crate::dialect::tools::filter::{equals, filters};
-use crate::dialect::tools::names::{column_of, own, slug, table_of_id, word};
+use crate::dialect::tools::names::{column_of, in_own_names, own, put, slug, table_of_id, word};
 use crate::dialect::tools::permanent::may_remove;
 use crate::dialect::tools::said::{Said, View};
 use crate::dialect::tools::schema::{
@@ -88,7 +88,7 @@ pub fn read(
     limit: Option<usize>,
 ) -> Result<ToolAsk, Fault> {
     let known = known_arguments(tool, dialect);
-    let mut said = Said { tool, dialect, values: renamed(tool, dialect, arguments, known) };
+    let mut said = Said { tool, dialect, values: renamed(tool, dialect, arguments, known)? };
     said.check(known)?;
     let (reason, run_id, limits) = match tool.kind.act.changes_records() {
         true => (said.text("reason")?, said.run_id()?, controls::of_arguments(&mut said.values)?),
@@ -115,7 +115,12 @@ pub fn read(
 }
 
 /// Renames arguments that have the name of the other dialect, or a common other name.
-fn renamed(tool: &Tool, dialect: &Dialect, arguments: Map<String, Value>, known: &[Argument]) -> Map<String, Value> {
+fn renamed(
+    tool: &Tool,
+    dialect: &Dialect,
+    arguments: Map<String, Value>,
+    known: &[Argument],
+) -> Result<Map<String, Value>, Fault> {
     const ALIASES: &[(&str, &str)] = &[("q", "query"), ("query", "sql"), ("expand[]", "expand")];
     let is_known = |name: &str| known.iter().any(|it| it.name == name);
     let mut renamed = Map::with_capacity(arguments.len());
@@ -131,9 +136,9 @@ fn renamed(tool: &Tool, dialect: &Dialect, arguments: Map<String, Value>, known:
             true => name,
             false => alias.or(Some(own).filter(|own| is_known(own))).map_or(name.clone(), str::to_owned),
         };
-        renamed.insert(right, value);
+        put(&mut renamed, right, value)?;
     }
-    renamed
+    Ok(renamed)
 }
 
 impl Said<'_> {
@@ -255,16 +260,17 @@ impl Said<'_> {
             Some(_) => std::mem::take(&mut self.values),
             None => self.object("values")?,
         };
-        Ok(self.in_own_names(table, fields))
+        self.in_own_names(table, fields)
     }
 
-    fn in_own_names(&self, table: &str, fields: Map<String, Value>) -> Map<String, Value> {
-        let Some(entity) = by_table(table) else { return fields };
-        let renamed = fields.into_iter().map(|(name, value)| {
-            let said = value.as_str().and_then(|text| word(entity, column_of(entity, &name), text));
-            (own(self.dialect, entity, &name).to_owned(), said.map_or(value.clone(), Value::from))
-        });
-        renamed.collect()
+    fn in_own_names(&self, table: &str, mut fields: Map<String, Value>) -> Result<Map<String, Value>, Fault> {
+        let Some(entity) = by_table(table) else { return Ok(fields) };
+        for (name, value) in &mut fields {
+            if let Some(word) = value.as_str().and_then(|text| word(entity, column_of(entity, name), text)) {
+                *value = word.into();
+            }
+        }
+        in_own_names(self.dialect, entity, fields)
     }
 
     fn ask(&mut self, view: &mut View, beside: &mut Vec<Beside>) -> Result<Ask, Fault> {
@@ -314,7 +320,7 @@ impl Said<'_> {
                 let (table, id) = (self.table()?, self.required("id")?);
                 view.table = Some(table.clone());
                 let prefer = self.object("prefer")?;
-                self.values.insert("prefer".into(), Value::Object(self.in_own_names(&table, prefer)));
+                self.values.insert("prefer".into(), Value::Object(self.in_own_names(&table, prefer)?));
                 self.rest(Operation::Merge(&table, &id))
             }
             Act::SendEmail => {
@@ -428,7 +434,7 @@ impl Said<'_> {
             .collect::<Result<Vec<_>, _>>()?
             .concat();
         let rest = std::mem::take(&mut self.values);
-        let rest = self.in_own_names(&table, rest);
+        let rest = self.in_own_names(&table, rest)?;
         let mut ask = self.arguments(Operation::List(&table), rest)?;
         if let Ask::Single(Single::List { filters: own, .. }) = &mut ask {
             own.extend(filters);
@@ -468,10 +474,10 @@ impl Said<'_> {
         if let Some(Value::Array(rows)) = self.values.get_mut("contacts") {
             let rows = std::mem::take(rows);
             let rows = rows.into_iter().map(|row| match row {
-                Value::Object(fields) => Value::Object(self.in_own_names("contacts", fields)),
-                other => other,
+                Value::Object(fields) => self.in_own_names("contacts", fields).map(Value::Object),
+                other => Ok(other),
             });
-            let rows: Vec<Value> = rows.collect();
+            let rows: Vec<Value> = rows.collect::<Result<_, _>>()?;
             self.values.insert("contacts".into(), Value::Array(rows));
         }
         self.rest(Operation::Batch("contacts"))

@@ -7,7 +7,7 @@ use crate::dialect::Dialect;
 use crate::dialect::arguments::Arguments;
 use crate::dialect::route::{ControlOperation, Operation, RESERVED, route};
 use crate::dialect::tools::argument::{Argument, optional, required, text};
-use crate::dialect::tools::names::own;
+use crate::dialect::tools::names::in_own_names;
 use crate::dialect::tools::said::{Said, View};
 use crate::dialect::tools::{Act, ControlAct};
 use crate::model::ask::{Ask, EMAILS, STAGES};
@@ -108,7 +108,10 @@ fn finds(act: Act) -> bool {
 }
 
 /// An operation of a batch, with the fields of its body in the dialect's names.
-pub fn in_own_names(dialect: &Dialect, mut operation: operation::Operation) -> operation::Operation {
+pub fn operation_in_own_names(
+    dialect: &Dialect,
+    mut operation: operation::Operation,
+) -> Result<operation::Operation, Fault> {
     let path: Vec<&str> = operation.path.iter().map(String::as_str).collect();
     let table = match route(operation.method, &path) {
         Some(Operation::Create(table) | Operation::Update(table, _)) => by_table(table),
@@ -116,10 +119,9 @@ pub fn in_own_names(dialect: &Dialect, mut operation: operation::Operation) -> o
         _ => None,
     };
     if let (Some(entity), Some(Value::Object(body))) = (table, &mut operation.body) {
-        let fields = std::mem::take(body).into_iter();
-        *body = fields.map(|(name, value)| (own(dialect, entity, &name).to_owned(), value)).collect();
+        *body = in_own_names(dialect, entity, std::mem::take(body))?;
     }
-    operation
+    Ok(operation)
 }
 
 impl Said<'_> {
@@ -144,7 +146,7 @@ impl Said<'_> {
         };
         let (path, query) = (parse_path(path)?, parse_query(query)?);
         let request = operation::Operation { method, path, query, body, name: None };
-        let request = in_own_names(self.dialect, request);
+        let request = operation_in_own_names(self.dialect, request)?;
         let segments: Vec<&str> = request.path.iter().map(String::as_str).collect();
         let arguments = Arguments::of_operation(method, &segments, &request.query, request.body)?;
         (view.act, view.table) = act_of(&arguments.operation);

@@ -198,7 +198,7 @@ impl Session<'_, '_> {
     }
 
     fn show(&self, ask: &ToolAsk, answers: ToolAnswer, asked: Option<usize>) -> Result<Shown, Fault> {
-        self.envelope.with_meta(None, |dialect, meta| tools::show(dialect, &ask.view, answers, asked, meta))
+        self.envelope.with_meta(ask.ask.table(), |dialect, meta| tools::show(dialect, &ask.view, answers, asked, meta))
     }
 }
 

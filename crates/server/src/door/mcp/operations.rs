@@ -32,7 +32,7 @@ impl<'a> Operations<'a> {
 impl Wire for Operations<'_> {
     fn read(&self, operation: Operation) -> Result<Ask, Fault> {
         let dialect = self.envelope.dialect;
-        dialect.read_operation(tools::in_own_names(dialect, operation))
+        dialect.read_operation(tools::operation_in_own_names(dialect, operation)?)
     }
 
     fn show(&self, answer: Answer, table: Option<&str>) -> OperationAnswer {
