@@ -1451,8 +1451,11 @@ BEGIN
       wrong := '{}';
       -- Most rows are as they were left, in all columns.
       IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.image - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
-        FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
+        FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN found_row.image || item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
           same := found_row.image -> column_name;
+          -- A column that was added since has no value, or that with which it was added.
+          CONTINUE WHEN item.act = 'delete' AND NOT item.expected ? column_name
+                    AND (same = 'null' OR same = (SELECT to_jsonb(a.attmissingval) -> 0 FROM pg_attribute a WHERE a.attrelid = item.relation AND a.attname = column_name));
           CONTINUE WHEN jsonb_send(same) = jsonb_send(item.expected -> column_name)
                     AND (NOT item.expected_exact ? column_name OR found_row.exact_texts -> column_name = item.expected_exact -> column_name);
           IF item.act = 'update' AND jsonb_send(same) = jsonb_send(item.back_shown -> column_name)

@@ -124,3 +124,18 @@ async fn columns_that_came_between_two_writes_go_back_too() {
     write(&agent, "r", "update t set b = 1").await;
     assert_eq!(undo(&agent, json!({})).await.status(409).at("/conflicts/0/reason"), "schema_changed");
 }
+
+#[tokio::test]
+async fn a_row_of_the_run_is_not_deleted_with_a_value_in_a_column_that_was_added_since() {
+    let agent = scene(&["own: insert into t values (2, 0, 0, '{}')"]).await;
+    agent.sql("alter table t add column d boolean default true, add column e text").await.status(200);
+    write(&agent, "", "update t set e = 'precious' where id = 2").await;
+    let refused = undo(&agent, json!({})).await.status(409);
+    assert_eq!(
+        refused.at("/conflicts/0/columns"),
+        json!({"e": {"expected": null, "now": "precious", "back_to": null}})
+    );
+    write(&agent, "", "update t set e = null where id = 2").await;
+    undo(&agent, json!({})).await.status(200);
+    assert_eq!(agent.sql("select id from t").await.at("/data/rows"), json!([{"id": 1}]));
+}

@@ -57,7 +57,7 @@ pub const TASKS: &[Task] = &[
         about: "Deletes a webhook and its deliveries." },
     Task { method: Post, path: "/v1/webhooks/{id}/rotate-secret", id: "rotateWebhookSecret", summary: "Replace a webhook's secret", body: "",
         answer: ControlReturns::One("RotatedWebhook"), codes: &["not_found"],
-        about: "Creates another secret. For 24 hours payloads are signed with both. `relm-signature` then has two `v1`. A receiver that reads only the first one verifies with either secret too: the first attempt begins with the signature that the receiver took last (the previous secret's after a rotation), and each further attempt changes the order." },
+        about: "Creates another secret. For 24 hours payloads are signed with both. `relm-signature` then has two `v1`. A receiver that reads only the first one verifies with either secret too: the first attempt begins with the signature that the receiver took last (the new secret's after a rotation), and each further attempt changes the order." },
     Task { method: Post, path: "/v1/webhooks/{id}/test", id: "testWebhook", summary: "Send a test event", body: "",
         answer: ControlReturns::Made("WebhookDelivery"), codes: &["not_found", "validation_failed"],
         about: "Sends an event of type `webhook.test`, whatever events the webhook chooses. It is refused while the webhook's queue is full." },

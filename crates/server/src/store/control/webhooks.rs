@@ -201,7 +201,7 @@ impl ControlTransaction<'_> {
     ) -> Result<Option<Rows>, Fault> {
         let sql = format!(
             "UPDATE webhook_endpoints AS e
-             SET old_secret = e.secret, old_secret_ends = $5::timestamptz, new_first = false, secret = $4::bytea, updated_at = $6::timestamptz
+             SET old_secret = e.secret, old_secret_ends = $5::timestamptz, new_first = true, secret = $4::bytea, updated_at = $6::timestamptz
              WHERE e.id = $1 AND e.workspace_id = $2 AND e.mode = $3
              RETURNING {}, to_jsonb($7::text)::text AS secret, to_jsonb(e.old_secret_ends)::text AS previous_secret_expires_at",
             json_columns(COLUMNS)

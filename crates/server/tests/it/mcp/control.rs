@@ -160,3 +160,55 @@ async fn a_viewer_reads_definitions_and_the_log_and_changes_none() {
         assert_eq!(code(&fail(&viewer, tool, arguments).await), "forbidden", "{tool}");
     }
 }
+
+#[tokio::test]
+async fn records_carry_the_kind_that_rest_gives_them() {
+    let agent = relm().await;
+    agent
+        .sql("create table invoices (id int primary key, n int); insert into invoices values (1, 2)")
+        .await
+        .status(200);
+    let webhook = call(&agent, "create_webhook", json!({"url": "https://hooks.example/", "events": ["*"]})).await;
+    let actions = json!([{"type": "create_activity", "activity_type": "note"}]);
+    let rule = json!({"name": "R", "trigger_event": "deal.*", "actions": actions});
+    let rule = call(&agent, "create_automation", rule).await;
+    let (webhook, rule) = (webhook["id"].as_str().expect("an id"), rule["id"].as_str().expect("an id"));
+    for (tool, arguments, path) in [
+        ("get_webhook", json!({"id": webhook}), format!("/v1/webhooks/{webhook}")),
+        ("get_automation", json!({"id": rule}), format!("/v1/automations/{rule}")),
+        ("get_record", json!({"table": "invoices", "id": 1}), "/v1/invoices/1".into()),
+    ] {
+        let (found, over_rest) = (call(&agent, tool, arguments).await, agent.get(&path).await.status(200));
+        assert_eq!(found["object"], over_rest.at("/object"), "{tool}: {found}");
+        assert_ne!(found["object"], "row");
+    }
+    for (tool, arguments, path) in [
+        ("list_webhooks", json!({}), "/v1/webhooks"),
+        ("list_automations", json!({}), "/v1/automations"),
+        ("list_records", json!({"table": "invoices"}), "/v1/invoices"),
+    ] {
+        let (listed, over_rest) = (call(&agent, tool, arguments).await, agent.get(path).await.status(200));
+        assert_eq!(listed["data"][0]["object"], over_rest.at("/data/0/object"), "{tool}: {listed}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_has_one_value_though_it_has_two_names() {
+    let agent = relm().await;
+    for (tool, arguments) in [
+        ("create_deal", json!({"title": "a", "name": "b"})),
+        ("create_deal", json!({"title": "a", "metadata": {"a": 1}, "custom": {"b": 2}})),
+        ("create_record", json!({"table": "deals", "values": {"title": "a", "name": "b"}})),
+        ("call_api", json!({"method": "POST", "path": "/v1/deals", "body": {"title": "a", "name": "b"}})),
+        (
+            "batch",
+            json!({"operations": [{"method": "POST", "path": "/v1/deals", "body": {"title": "a", "name": "b"}}]}),
+        ),
+    ] {
+        assert_eq!(code(&fail(&agent, tool, arguments).await), "invalid_request", "{tool}");
+    }
+    // What is said twice, or not at all, is no contradiction.
+    let same =
+        call(&agent, "create_deal", json!({"title": "a", "name": "a", "value_cents": 5, "amount_cents": null})).await;
+    assert_eq!((&same["title"], &same["value_cents"]), (&json!("a"), &json!(5)), "{same}");
+}

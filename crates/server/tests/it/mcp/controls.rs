@@ -57,7 +57,7 @@ async fn more_rows_than_allowed_are_refused() {
     ] {
         let mut arguments = json!({"sql": "delete from contacts"});
         arguments[name] = wrong;
-        assert_eq!(code(&fail(&agent, "execute_sql", arguments).await), "invalid_request");
+        assert_eq!(code(&fail(&agent, "execute_sql", arguments).await), "unknown_control");
     }
     assert_eq!(contacts(&agent).await, 5);
 }
