@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crm::model::fault::Fault;
+
 use super::fired::{administrator, subscribe_to};
 use super::{field, record, subscribe};
 use crate::automations::{create, rule, runs};
@@ -253,12 +255,18 @@ async fn replays_and_tests_fill_no_queue_beyond_its_bound() {
     agent.post(&format!("/v1/webhooks/{id}/test"), json!({})).await.status(201);
 }
 
-/// Sweeps the queues, as the worker does.
+/// Sweeps the queues, as the worker does: it tries again when another sweep is in its way.
 async fn sweep() -> u64 {
     let now = jiff::Timestamp::now().as_second();
-    let swept =
-        home().run(async move { home().kith.app.store.control.sweep_queues(now - 30 * 86_400, now - 600).await });
-    swept.await.expect("a sweep")
+    loop {
+        let swept =
+            home().run(async move { home().kith.app.store.control.sweep_queues(now - 30 * 86_400, now - 600).await });
+        match swept.await {
+            Ok(swept) => return swept,
+            Err(Fault::Unavailable { .. }) => {}
+            Err(fault) => panic!("{fault:?}"),
+        }
+    }
 }
 
 #[tokio::test]
