@@ -142,6 +142,7 @@ async fn for_a_day_after_a_rotation_both_secrets_verify() {
     verify(python(), &request, &[], &[&old]).expect_err("a secret that has ended");
     assert_eq!(request.header("relm-signature").matches("v1=").count(), 1);
     // The next rotation begins with its new secret again.
-    held.lock().expect("a secret").clone_from(&field(&rotate().await, "secret"));
+    let newest = field(&rotate().await, "secret");
+    held.lock().expect("a secret").clone_from(&newest);
     assert_eq!(attempts(&agent, &id).await, 1);
 }
