@@ -623,18 +623,18 @@ COMMENT ON FUNCTION kith.rows_of IS 'The row that each change belongs to, named 
 
 -- Others may have written the row between its changes. What they wrote into a column that these changes did not touch is none of their doing: the state
 -- before is that after the last change, less what each change did. What they wrote into one that a change had touched is `overwritten`: {column: the
--- value that the change had left}. Of a row that these changes create, that is any column. `is_other`: others deleted the row, or created it again.
-CREATE FUNCTION kith.unwound(changes kith.change[], OUT before jsonb, OUT exact_before jsonb, OUT overwritten jsonb, OUT is_other boolean)
+-- value that the change had left}. Of a row that these changes create, that is any column. `is_replaced`: others deleted the row, or created it again.
+CREATE FUNCTION kith.unwound(changes kith.change[], OUT before jsonb, OUT exact_before jsonb, OUT overwritten jsonb, OUT is_replaced boolean)
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE change kith.change; state jsonb; found_state jsonb; touched jsonb := '{}'; is_first boolean := true;
 BEGIN
   overwritten := '{}';
-  is_other := false;
+  is_replaced := false;
   FOREACH change IN ARRAY changes LOOP
     found_state := CASE change.op WHEN 'U' THEN change.image || change.previous WHEN 'D' THEN change.image END;
     IF NOT is_first THEN
       IF (state IS NULL) <> (found_state IS NULL) THEN
-        is_other := is_other OR found_state IS NOT NULL OR changes[1].op <> 'I';
+        is_replaced := is_replaced OR found_state IS NOT NULL OR changes[1].op <> 'I';
       ELSIF state - 'updated_at' <> found_state - 'updated_at' THEN
         -- A column that only one of them has was added or dropped.
         overwritten := overwritten || (
@@ -667,13 +667,13 @@ COMMENT ON FUNCTION kith.unwound IS 'How a row was before changes of it, in thei
 -- The net effect of changes: one row for each row that is different from what it was. A row counts by its state before and after.
 CREATE FUNCTION kith.net(changes kith.change[]) RETURNS TABLE (
   seq bigint, at timestamptz, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean,
-  before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[], overwritten jsonb, is_other boolean)
+  before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[], overwritten jsonb, is_replaced boolean)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT (y.f).seq, (y.f).at, (y.f).request, (y.f).activity, (y.f).via, y.relation, (y.l).shape, (y.l).key,
          CASE WHEN y.before IS NULL THEN (y.f).verb WHEN y.after IS NULL THEN 'deleted'
               WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
               WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
-         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members, y.overwritten, y.is_other
+         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members, y.overwritten, y.is_replaced
     FROM (SELECT x.relation, x.members, x.f, x.l,
                  CASE WHEN x.several IS NOT NULL THEN u.before
                       ELSE CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN (x.f).image || (x.f).previous ELSE (x.f).image END END AS before,
@@ -681,15 +681,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                  CASE WHEN x.several IS NOT NULL THEN u.exact_before
                       ELSE CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce((x.f).exact -> 'row', '{}') || coalesce((x.f).exact -> 'previous', '{}') ELSE coalesce((x.f).exact -> 'row', '{}') END END AS exact_before,
                  CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after,
-                 coalesce(u.overwritten, '{}') AS overwritten, coalesce(u.is_other, false) AS is_other
-            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members,
+                 coalesce(u.overwritten, '{}') AS overwritten, coalesce(u.is_replaced, false) AS is_replaced
+            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq))[count(*)] AS l, array_agg(c.seq ORDER BY c.seq) AS members,
                          CASE WHEN count(*) > 1 THEN array_agg(c ORDER BY c.seq) END AS several
                     FROM unnest(changes) c
                     LEFT JOIN kith.rows_of(ARRAY(SELECT e FROM unnest(changes) e
                                                   WHERE e.relation IN (SELECT m.relation FROM unnest(changes) m WHERE m.was IS NOT NULL OR m.exact ? 'tuple'))) r ON r.seq = c.seq
                    GROUP BY c.relation, r.first, CASE WHEN r.first IS NULL THEN c.key END) x
            CROSS JOIN LATERAL kith.unwound(x.several) u) y
- WHERE (y.before IS NULL) <> (y.after IS NULL)
+   WHERE (y.before IS NULL) <> (y.after IS NULL)
       OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
       OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
       OR y.exact_before IS DISTINCT FROM y.exact_after AND y.exact_before <> '{}'
@@ -818,7 +818,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.children, kith.note_children, kith.refuse_adoption, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome, kith.rows_of FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.children, kith.note_children, kith.refuse_adoption, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.unwound, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome, kith.rows_of FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
 GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 

@@ -236,7 +236,7 @@ BEGIN
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after || n.overwritten, '{}') AS expected, coalesce(n.exact_after, '{}') - ARRAY(SELECT jsonb_object_keys(n.overwritten)) AS expected_exact, n.members,
-                CASE WHEN n.is_other OR n.after IS NULL AND n.overwritten <> '{}' THEN 'changed_since'
+                CASE WHEN n.is_replaced OR n.after IS NULL AND n.overwritten <> '{}' THEN 'changed_since'
                      WHEN NOT s.is_there
                        OR EXISTS (SELECT FROM jsonb_object_keys(d.changed) c(name) WHERE n.before IS NOT NULL AND n.after IS NOT NULL AND NOT s.columns ? c.name)
                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c

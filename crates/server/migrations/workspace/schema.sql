@@ -2616,7 +2616,7 @@ $function$;
 -- The net effect of changes, one row for each changed row.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.net(changes kith.change[])
- RETURNS TABLE(seq bigint, at timestamp with time zone, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean, before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[], overwritten jsonb, is_other boolean)
+ RETURNS TABLE(seq bigint, at timestamp with time zone, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean, before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[], overwritten jsonb, is_replaced boolean)
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2625,7 +2625,7 @@ AS $function$
          CASE WHEN y.before IS NULL THEN (y.f).verb WHEN y.after IS NULL THEN 'deleted'
               WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
               WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
-         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members, y.overwritten, y.is_other
+         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members, y.overwritten, y.is_replaced
     FROM (SELECT x.relation, x.members, x.f, x.l,
                  CASE WHEN x.several IS NOT NULL THEN u.before
                       ELSE CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN (x.f).image || (x.f).previous ELSE (x.f).image END END AS before,
@@ -2633,15 +2633,15 @@ AS $function$
                  CASE WHEN x.several IS NOT NULL THEN u.exact_before
                       ELSE CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce((x.f).exact -> 'row', '{}') || coalesce((x.f).exact -> 'previous', '{}') ELSE coalesce((x.f).exact -> 'row', '{}') END END AS exact_before,
                  CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after,
-                 coalesce(u.overwritten, '{}') AS overwritten, coalesce(u.is_other, false) AS is_other
-            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members,
+                 coalesce(u.overwritten, '{}') AS overwritten, coalesce(u.is_replaced, false) AS is_replaced
+            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq))[count(*)] AS l, array_agg(c.seq ORDER BY c.seq) AS members,
                          CASE WHEN count(*) > 1 THEN array_agg(c ORDER BY c.seq) END AS several
                     FROM unnest(changes) c
                     LEFT JOIN kith.rows_of(ARRAY(SELECT e FROM unnest(changes) e
                                                   WHERE e.relation IN (SELECT m.relation FROM unnest(changes) m WHERE m.was IS NOT NULL OR m.exact ? 'tuple'))) r ON r.seq = c.seq
                    GROUP BY c.relation, r.first, CASE WHEN r.first IS NULL THEN c.key END) x
            CROSS JOIN LATERAL kith.unwound(x.several) u) y
- WHERE (y.before IS NULL) <> (y.after IS NULL)
+   WHERE (y.before IS NULL) <> (y.after IS NULL)
       OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
       OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
       OR y.exact_before IS DISTINCT FROM y.exact_after AND y.exact_before <> '{}'
@@ -4790,7 +4790,7 @@ BEGIN
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after || n.overwritten, '{}') AS expected, coalesce(n.exact_after, '{}') - ARRAY(SELECT jsonb_object_keys(n.overwritten)) AS expected_exact, n.members,
-                CASE WHEN n.is_other OR n.after IS NULL AND n.overwritten <> '{}' THEN 'changed_since'
+                CASE WHEN n.is_replaced OR n.after IS NULL AND n.overwritten <> '{}' THEN 'changed_since'
                      WHEN NOT s.is_there
                        OR EXISTS (SELECT FROM jsonb_object_keys(d.changed) c(name) WHERE n.before IS NOT NULL AND n.after IS NOT NULL AND NOT s.columns ? c.name)
                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
@@ -4942,8 +4942,8 @@ BEGIN
 END $function$;
 
 -- How a row was before changes of it, in their order.
--- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.unwound(changes kith.change[], OUT before jsonb, OUT exact_before jsonb, OUT overwritten jsonb, OUT is_other boolean)
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.unwound(changes kith.change[], OUT before jsonb, OUT exact_before jsonb, OUT overwritten jsonb, OUT is_replaced boolean)
  RETURNS record
  LANGUAGE plpgsql
  STABLE STRICT
@@ -4952,12 +4952,12 @@ AS $function$
 DECLARE change kith.change; state jsonb; found_state jsonb; touched jsonb := '{}'; is_first boolean := true;
 BEGIN
   overwritten := '{}';
-  is_other := false;
+  is_replaced := false;
   FOREACH change IN ARRAY changes LOOP
     found_state := CASE change.op WHEN 'U' THEN change.image || change.previous WHEN 'D' THEN change.image END;
     IF NOT is_first THEN
       IF (state IS NULL) <> (found_state IS NULL) THEN
-        is_other := is_other OR found_state IS NOT NULL OR changes[1].op <> 'I';
+        is_replaced := is_replaced OR found_state IS NOT NULL OR changes[1].op <> 'I';
       ELSIF state - 'updated_at' <> found_state - 'updated_at' THEN
         -- A column that only one of them has was added or dropped.
         overwritten := overwritten || (

@@ -33,6 +33,18 @@ async fn everybody_may_connect_to_no_database_at_all() {
     assert_eq!(names(&mut admin, more).await, Vec::<String>::new(), "roles with CREATE or TEMPORARY on a database");
 }
 
+/// PUBLIC may execute a function that nobody has revoked from it.
+#[tokio::test]
+async fn who_may_execute_kiths_functions_is_said_of_each() {
+    let scene = Scene::new(home()).await;
+    let mut admin = scene.administrator(&scene.place.database).await;
+    let silent = "SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+                   WHERE n.nspname IN ('kith', 'kith_guard') AND p.proacl IS NULL ORDER BY 1";
+    assert_eq!(names(&mut admin, silent).await, Vec::<String>::new(), "functions without an ACL");
+    let all = names(&mut admin, "SELECT proname FROM pg_proc WHERE pronamespace = 'kith'::regnamespace").await;
+    assert!(all.len() > 100, "{all:?}");
+}
+
 #[tokio::test]
 async fn a_tenants_role_has_no_attributes_and_no_memberships() {
     let scene = Scene::new(home()).await;
