@@ -1,12 +1,11 @@
 //! The list of events: the published changes of a workspace, oldest first.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use crm::model::answer::{Answer, EventPage};
 use crm::model::ask::EventsAsk;
 use crm::model::event::{Event, EventSource, chooses};
 use crm::model::fault::Fault;
+use crm::model::page::{Cursor, scope};
+use crm::plan::events::MOST_EVENTS;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -18,15 +17,15 @@ use crate::store::tenant::Access;
 const MOST_LOOKED_AT: usize = 5000;
 /// The changes that are read at a time.
 const CHUNK: usize = 200;
-/// The beginning of a cursor's text, before it is encoded.
-const CURSOR: &str = "e";
 
 /// A page of events.
 pub(super) async fn page(app: &App, caller: &Caller, ask: &EventsAsk) -> Result<Answer, Fault> {
     let place = &caller.database;
     let source = EventSource { workspace_id: &caller.who.workspace_id, mode: caller.who.mode.name() };
+    // The log of another workspace may be as long, so a cursor says whose it is.
+    let scope = scope(["events", source.workspace_id, source.mode].into_iter());
     let (mut position, mut passed) = match &ask.after {
-        Some(cursor) => read_cursor(cursor)?,
+        Some(cursor) => read_cursor(scope, cursor)?,
         None => (0, 0),
     };
     publish(app, place, source, PublishUntil::Done).await?;
@@ -60,7 +59,7 @@ pub(super) async fn page(app: &App, caller: &Caller, ask: &EventsAsk) -> Result<
                     break 'pages;
                 }
                 if ask.types.is_empty() || ask.types.iter().any(|it| chooses(it, &event.event_type)) {
-                    events.push((event, write_cursor(at, number + 1)));
+                    events.push((event, write_cursor(scope, at, number + 1)));
                 }
             }
             (position, passed, from) = (at, all, at);
@@ -70,24 +69,22 @@ pub(super) async fn page(app: &App, caller: &Caller, ask: &EventsAsk) -> Result<
             break;
         }
     }
-    let cursor = write_cursor(position, passed);
+    let cursor = write_cursor(scope, position, passed);
     let (workspace_id, mode) = (source.workspace_id.to_owned(), caller.who.mode.name());
     Ok(Answer::Events(EventPage { events, cursor, has_more, limit: ask.limit, workspace_id, mode }))
 }
 
 /// A cursor: the position of a change, and how many of its events were given.
-fn write_cursor(position: i64, passed: usize) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{CURSOR}{position}.{passed}"))
+fn write_cursor(scope: u64, position: i64, passed: usize) -> String {
+    Cursor { scope, keys: vec![Some(position.to_string()), Some(passed.to_string())] }.encode()
 }
 
-fn read_cursor(text: &str) -> Result<(i64, usize), Fault> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::InvalidCursor)?;
-    let text = String::from_utf8(bytes).map_err(|_| Fault::InvalidCursor)?;
-    let (position, passed) =
-        text.strip_prefix(CURSOR).and_then(|text| text.split_once('.')).ok_or(Fault::InvalidCursor)?;
+fn read_cursor(scope: u64, text: &str) -> Result<(i64, usize), Fault> {
+    let keys = Cursor::decode(text, scope, 2)?.keys;
+    let [Some(position), Some(passed)] = &keys[..] else { return Err(Fault::InvalidCursor) };
     let position: i64 = position.parse().map_err(|_| Fault::InvalidCursor)?;
     let passed: usize = passed.parse().map_err(|_| Fault::InvalidCursor)?;
-    if position < 0 || passed > 3 || write_cursor(position, passed) != URL_SAFE_NO_PAD.encode(text.as_bytes()) {
+    if position < 0 || passed > MOST_EVENTS || write_cursor(scope, position, passed) != text {
         return Err(Fault::InvalidCursor);
     }
     Ok((position, passed))
@@ -100,16 +97,25 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
         for cursor in [(0, 0), (7, 1), (i64::MAX, 3)] {
-            assert_eq!(read_cursor(&write_cursor(cursor.0, cursor.1)), Ok(cursor));
+            assert_eq!(read_cursor(5, &write_cursor(5, cursor.0, cursor.1)), Ok(cursor));
         }
+        let written = |keys: &[&str]| {
+            let keys = keys.iter().map(|key| Some((*key).to_owned())).collect();
+            Cursor { scope: 5, keys }.encode()
+        };
         for bad in [
-            "",
-            "x",
-            &URL_SAFE_NO_PAD.encode("e07.1"),
-            &URL_SAFE_NO_PAD.encode("e-7.1"),
-            &URL_SAFE_NO_PAD.encode("e7.9"),
+            String::new(),
+            "x".to_owned(),
+            write_cursor(6, 7, 1),
+            written(&["7"]),
+            written(&["07", "1"]),
+            written(&["+7", "1"]),
+            written(&["-7", "1"]),
+            written(&["7", "9"]),
+            written(&["7", "1", "1"]),
+            Cursor { scope: 5, keys: vec![Some("7".to_owned()), None] }.encode(),
         ] {
-            assert_eq!(read_cursor(bad), Err(Fault::InvalidCursor), "{bad}");
+            assert_eq!(read_cursor(5, &bad), Err(Fault::InvalidCursor), "{bad}");
         }
     }
 }

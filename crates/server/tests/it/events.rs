@@ -91,7 +91,14 @@ async fn a_cursor_goes_on_and_an_unknown_one_is_refused() {
     assert_eq!((events(&rest).len(), has_more(&rest)), (2, false));
     let last = agent.get(&format!("/v1/events?after={}", cursor(&rest))).await.status(200).json();
     assert_eq!((events(&last), cursor(&last)), (Vec::new(), cursor(&rest)));
-    for forged in ["x", "ZTk5OTk5OS4x", "ZTAuMC4w"] {
+    // The log of another workspace is as long.
+    let neighbour = crate::support::agent().await;
+    neighbour.post("/v1/contacts", json!({"email": "n@b.example"})).await.status(201);
+    let foreign = cursor(&neighbour.get("/v1/events").await.status(200).json());
+    neighbour.get(&format!("/v1/events?after={foreign}")).await.status(200);
+    // A list's cursor is none of events.
+    let listed = cursor(&agent.get("/v1/contacts?limit=1").await.status(200).json());
+    for forged in ["x", "ZTk5OTk5OS4x", "ZTAuMC4w", "ZTEuMQ", &foreign, &listed] {
         agent.get(&format!("/v1/events?after={forged}")).await.fault(400, "invalid_cursor");
     }
     for (query, code) in [("limit=0", "invalid_request"), ("before=x", "invalid_request")] {
