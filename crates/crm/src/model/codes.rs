@@ -164,7 +164,7 @@ pub const CODES: &[Code] = &[
         "undo_conflict",
         &[409],
         "Some rows cannot be put back: they have changed since, or others depend on them. Nothing was changed. `conflicts` has each row with its `reason`: changed_since, row_gone, row_exists, unique_taken, parent_gone, would_remove_others, schema_changed or not_permitted.",
-        "Look at `conflicts`. `on_conflict: \"skip\"` leaves these rows and puts back the rest.",
+        "Look at `conflicts`. `on_conflict: \"skip\"` leaves what is in the way, and puts back the rest.",
     ),
     code(
         "ambiguous",

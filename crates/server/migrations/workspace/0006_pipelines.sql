@@ -8,8 +8,8 @@ CREATE FUNCTION kith.place_deal() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE found_stage text;
 BEGIN
-  -- A deleted deal may be in a deleted stage.
-  IF TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND NEW.pipeline IS NOT NULL AND NEW.stage IS NOT NULL THEN
+  -- A deleted deal may be in a deleted stage. Undo inserts it as it was.
+  IF NEW.deleted_at IS NOT NULL AND NEW.pipeline IS NOT NULL AND NEW.stage IS NOT NULL AND (TG_OP = 'UPDATE' OR kith.is_undo()) THEN
     RETURN NEW;
   END IF;
   IF TG_OP = 'UPDATE' AND NEW.stage IS NULL THEN

@@ -149,6 +149,7 @@ CREATE TYPE kith.undo_item AS (
   name text,
   id jsonb,
   key_text text,
+  key_back text,
   act text,
   via text,
   key jsonb,
@@ -160,9 +161,11 @@ CREATE TYPE kith.undo_item AS (
   fault text,
   columns jsonb,
   state text,
-  target jsonb
+  target jsonb,
+  gone text[],
+  blamed text[]
 );
-COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end.';
+COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end, key_back its key then. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names.';
 
 -- The texts of columns, as their input functions take them.
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
@@ -178,7 +181,7 @@ COMMENT ON FUNCTION kith.texts IS 'The values of a row as texts: {column: text o
 
 -- What a row's only change says of it needs no comparison of images. The rows that changed several times, or whose values JSON does not hold to the
 -- letter, and tables that have other columns now, are compared.
-CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamptz, OUT status text, OUT items kith.undo_item[])
+CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamptz, OUT status text, OUT items kith.undo_item[], OUT is_rest boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   seqs bigint[]; facts record;
@@ -223,14 +226,15 @@ BEGIN
          SELECT c.seq, s.is_same AND c.exact IS NULL AND count(*) OVER (PARTITION BY c.relation, c.key) = 1 AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_only
            FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
-                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.is_only),
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
+                CASE WHEN n.before IS NOT NULL THEN kith.key_of(n.before, s.key, s.doubtful) END AS key_back,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act, n.via,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
@@ -238,26 +242,29 @@ BEGIN
                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after || n.overwritten, '{}') AS expected, coalesce(n.exact_after, '{}') - ARRAY(SELECT jsonb_object_keys(n.overwritten)) AS expected_exact, n.members,
                 CASE WHEN n.is_replaced OR n.after IS NULL AND n.overwritten <> '{}' THEN 'changed_since'
                      WHEN NOT s.is_there
-                       OR EXISTS (SELECT FROM jsonb_object_keys(d.changed) c(name) WHERE n.before IS NOT NULL AND n.after IS NOT NULL AND NOT s.columns ? c.name)
                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
-                                   WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
-                s.columns_now
+                                   WHERE (n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
+                s.columns_now,
+                CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
+                     ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone
            FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq WHERE NOT o.is_only)) n
            JOIN shapes s ON s.id = n.shape
           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed OFFSET 0) d
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at')::kith.undo_item
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.via, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}')::kith.undo_item
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
+  -- Another undo may have ended meanwhile.
+  is_rest := EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL);
   -- The rest may be rows that were created and deleted.
-  IF items = '{}' AND EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL) THEN
+  IF items = '{}' AND is_rest THEN
     status := 'undone';
   END IF;
 END $$;
-COMMENT ON FUNCTION kith.undo_plan IS 'What undoing a run, a request or a change would put back. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.undo_plan IS 'What undoing a run, a request or a change would put back, and whether a part is undone already. For the server, which knows the secret.';
 
 CREATE FUNCTION kith.begin_undo(secret text, id text, actor text, agent text, reason text, undo_of text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -275,6 +282,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.last_change IS 'The last number of the log: what this transaction changes from now on has a higher one. For the server, which knows the secret.';
 
+CREATE FUNCTION kith.is_renamed(change kith.change, planned jsonb) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM kith.change m WHERE m.xid = (is_renamed.change).xid AND m.relation = (is_renamed.change).relation AND m.key = (is_renamed.change).key AND m.seq < (is_renamed.change).seq
+                    AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was))
+$$;
+COMMENT ON FUNCTION kith.is_renamed IS 'Whether a row is part of the plan under the key that it had before a foreign key gave it this one.';
+
 -- Rows that this transaction removed, or whose references it changed, although they are not part of the plan. It is called after each statement, so it
 -- must not read all changes of the transaction, nor all rows of the plan.
 CREATE FUNCTION kith.removes_others(secret text, since bigint, planned jsonb) RETURNS boolean
@@ -283,13 +297,40 @@ BEGIN
   PERFORM kith.check_secret(secret);
   IF since = 0 THEN
     RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                      AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)));
+                      AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c, planned));
   END IF;
-  RETURN EXISTS (SELECT FROM (SELECT c.xid, c.relation, c.key, c.was, c.op, c.via FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
+  RETURN EXISTS (SELECT FROM (SELECT c.* FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
                   WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                    AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)));
+                    AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c::kith.change, planned));
 END $$;
 COMMENT ON FUNCTION kith.removes_others IS 'Whether rows outside the plan, {"relation key": true}, were removed. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.is_cascaded(secret text, relation oid, key text, was text) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = is_cascaded.relation AND c.key = is_cascaded.key AND c.was = is_cascaded.was
+                    AND c.via = 'cascade');
+END $$;
+COMMENT ON FUNCTION kith.is_cascaded IS 'Whether a foreign key gave a row this key in this transaction. For the server, which knows the secret.';
+
+-- Another row may get the old key of such a row afterwards, so the first change counts.
+CREATE FUNCTION kith.cascaded_keys(secret text, relation oid, was text[]) RETURNS jsonb[]
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE shape kith.shape;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = cascaded_keys.relation AND s.is_current;
+  IF NOT EXISTS (SELECT FROM jsonb_array_elements(shape.actions) a WHERE a.value ->> 'on_update' <> 'a' AND a.value -> 'columns' ?| shape.key::text[]) THEN
+    RETURN '{}';
+  END IF;
+  RETURN ARRAY(
+    SELECT kith.texts((SELECT jsonb_object_agg(k.name, x.image -> k.name::text) FROM unnest(shape.key) k(name)), x.exact -> 'row',
+                      ARRAY(SELECT c.key FROM jsonb_each(shape.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype))
+      FROM (SELECT DISTINCT ON (c.was) c.image, c.exact FROM kith.change c
+             WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = cascaded_keys.relation AND c.was = ANY (cascaded_keys.was) AND c.via = 'cascade' ORDER BY c.was, c.seq) x);
+END $$;
+COMMENT ON FUNCTION kith.cascaded_keys IS 'The keys that foreign keys gave to rows which had these keys before this transaction, as texts. For the server, which knows the secret.';
 
 -- The last change goes first. What a foreign key did comes after its cause: a row that a cascade deleted refers to the row that was deleted before it.
 CREATE FUNCTION kith.steps_back(secret text, seqs bigint[]) RETURNS TABLE (relation oid, act text, via text, columns jsonb, key jsonb, back jsonb)
@@ -374,7 +415,7 @@ END $$;
 COMMENT ON FUNCTION kith.undone_changes IS 'The changes that an undo put back. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.affected_by, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.texts, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes FROM PUBLIC;
+  kith.texts, kith.is_renamed, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.is_cascaded, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes FROM PUBLIC;
 -- These require the secret.
 GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes TO PUBLIC;
+  kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.is_cascaded, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes TO PUBLIC;

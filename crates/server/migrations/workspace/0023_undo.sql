@@ -4,10 +4,28 @@
 
 -- The steps of undo(). They run with its settings.
 
+CREATE OR REPLACE FUNCTION kith.as_conflict(item kith.undo_item, names text[], now jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_object_agg(c.name, jsonb_build_object('expected', item.expected -> c.name, 'now', as_conflict.now -> c.name, 'back_to', item.back_shown -> c.name)) FROM unnest(names) c(name)
+$$;
+COMMENT ON FUNCTION kith.as_conflict IS 'What a conflict says of columns of an update. `now` is the row as it is.';
+
+-- A reference of several columns is not written in part: it would refer to what nobody chose.
+CREATE OR REPLACE FUNCTION kith.without_columns(INOUT item kith.undo_item, names text[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  names := names || ARRAY(
+    SELECT a.attname::text FROM pg_constraint f CROSS JOIN LATERAL unnest(f.conkey) k(number) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number
+     WHERE f.conrelid = item.relation AND f.contype = 'f' AND EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = f.conrelid AND o.attnum = ANY (f.conkey) AND o.attname::text = ANY (names)));
+  item.back := item.back - names;
+  item.target := item.target - names;
+END $$;
+COMMENT ON FUNCTION kith.without_columns IS 'Leaves columns of an update as they are, with those that belong to the same references.';
+
 -- Locks the rows in the order of table and key.
 CREATE OR REPLACE FUNCTION kith.compare_rows(INOUT items kith.undo_item[], skips boolean, OUT conflicts jsonb[], OUT partly integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE batch record; found_row record; item kith.undo_item; exact name[]; column_name text; same jsonb; wrong jsonb;
+DECLARE batch record; found_row record; item kith.undo_item; exact name[]; column_name text; same jsonb; wrong jsonb; fault record;
 BEGIN
   conflicts := '{}';
   partly := '{}';
@@ -17,6 +35,7 @@ BEGIN
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
+      item.back := item.back - item.gone;
       wrong := '{}';
       -- Most rows are as they were left, in all columns.
       IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.image - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
@@ -37,16 +56,16 @@ BEGIN
                               'back_to', CASE item.act WHEN 'update' THEN item.back_shown -> column_name END));
         END LOOP;
       END IF;
-      IF wrong <> '{}' THEN
-        item.fault := 'changed_since';
-        item.back := item.back - ARRAY(SELECT jsonb_object_keys(wrong));
-        item.target := item.target - ARRAY(SELECT jsonb_object_keys(wrong));
-        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'changed_since', 'columns', wrong, 'via', item.via);
-        -- What is left of an update can still go back.
-        IF skips AND item.act = 'update' AND item.back <> '{}' THEN
-          item.fault := NULL;
-          partly := partly || item.n;
-        END IF;
+      FOR fault IN SELECT 'schema_changed' AS reason, kith.as_conflict(item, item.gone, found_row.image) AS columns WHERE item.gone <> '{}'
+                    UNION ALL SELECT 'changed_since', wrong WHERE wrong <> '{}' LOOP
+        item := kith.without_columns(item, ARRAY(SELECT jsonb_object_keys(fault.columns)));
+        item.fault := fault.reason;
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'via', item.via);
+      END LOOP;
+      -- What is left of an update can still go back.
+      IF skips AND item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
+        item.fault := NULL;
+        partly := partly || item.n;
       END IF;
       items[found_row.n] := item;
     END LOOP;
@@ -84,7 +103,7 @@ BEGIN
       item.fault := 'row_gone';
     END IF;
     -- Others that were compared have their conflict already.
-    IF item.fault IS NOT NULL AND (item.fault <> 'changed_since' OR item.state IS NULL) THEN
+    IF item.fault IS NOT NULL AND (item.fault NOT IN ('schema_changed', 'changed_since') OR item.state IS NULL) THEN
       conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
     END IF;
     item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
@@ -93,20 +112,124 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.find_obstacles IS 'Finds the rows that cannot go back as things are, and says of each row whether it is pending, left, or done because nothing has to be written.';
 
+-- `error` is {state, schema, table, constraint, column}. A partition's constraint is its table's.
+CREATE OR REPLACE FUNCTION kith.blame(item kith.undo_item, error jsonb, OUT reason text, OUT names text[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  state constant text := error ->> 'state';
+  failed constant oid := (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = error ->> 'schema' AND c.relname = error ->> 'table');
+  is_own constant boolean := coalesce(pg_partition_root(failed), failed) = item.relation;
+BEGIN
+  names := ARRAY(
+    SELECT x.name FROM (
+      SELECT a.attname::text AS name FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) WHERE k.conrelid = failed AND k.conname = error ->> 'constraint'
+       UNION
+      -- An index of its own, and the expressions of one.
+      SELECT a.attname FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refobjid = failed
+        JOIN pg_attribute a ON a.attrelid = failed AND a.attnum = d.refobjsubid
+       WHERE x.indrelid = failed AND c.relname = error ->> 'constraint' AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+       UNION
+      SELECT error ->> 'column') x
+     WHERE is_own AND item.back ? x.name ORDER BY x.name);
+  reason := CASE WHEN state = 'KL010' OR state IN ('23503', '23001', 'KP003', 'KP004') AND item.act = 'delete' THEN 'would_remove_others'
+                 WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
+  -- Others refer to the row.
+  IF names = '{}' AND item.act = 'update' AND state IN ('23503', '23001') THEN
+    names := ARRAY(SELECT a.attname::text FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
+                    WHERE k.conrelid = failed AND k.conname = error ->> 'constraint' AND k.contype = 'f' AND item.back ? a.attname::text ORDER BY 1);
+    reason := CASE WHEN names <> '{}' THEN 'would_remove_others' ELSE reason END;
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.blame IS 'Why a row could not be put back: the reason of the conflict, and the columns that the error names.';
+
+CREATE OR REPLACE FUNCTION kith.can_write(secret text, item kith.undo_item, back jsonb, planned jsonb) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE state text; since constant bigint := kith.last_change(secret); touched bigint;
+BEGIN
+  touched := kith.write_back(kith.undo_statement('update', item.relation, item.columns, item.key, can_write.back), ARRAY[item.key], ARRAY[can_write.back]);
+  -- It sees the changes of the statements before this one.
+  IF touched = 1 AND NOT kith.removes_others(secret, since, planned) THEN
+    RAISE EXCEPTION 'nothing is in the way' USING ERRCODE = 'KL015';
+  END IF;
+  RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+  IF kith.is_passing(state) THEN
+    RAISE;
+  END IF;
+  RETURN state = 'KL015';
+END $$;
+COMMENT ON FUNCTION kith.can_write IS 'Whether these columns of a row could be written. Writes nothing.';
+
+-- Not every error names columns: a trigger may refuse some of them.
+CREATE OR REPLACE FUNCTION kith.columns_in_the_way(secret text, item kith.undo_item, planned jsonb) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE rest jsonb := item.back; fitting jsonb := '{}'; name text; moved boolean;
+BEGIN
+  LOOP
+    moved := false;
+    FOR name IN SELECT jsonb_object_keys(rest) ORDER BY 1 LOOP
+      IF kith.can_write(secret, item, fitting || jsonb_build_object(name, rest -> name), planned) THEN
+        fitting := fitting || jsonb_build_object(name, rest -> name);
+        rest := rest - name;
+        moved := true;
+      END IF;
+    END LOOP;
+    EXIT WHEN NOT moved OR rest = '{}';
+  END LOOP;
+  RETURN ARRAY(SELECT jsonb_object_keys(rest) ORDER BY 1);
+END $$;
+COMMENT ON FUNCTION kith.columns_in_the_way IS 'The columns of an update that cannot be written, found by writing them one by one. Writes nothing.';
+
+-- A foreign key that gave a row its new key gives it the old one back, with the row that it refers to. Only the log tells this from another row that
+-- has that key.
+CREATE OR REPLACE FUNCTION kith.follow_cascades(secret text, INOUT items kith.undo_item[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE followed kith.undo_item[]; strays integer[];
+BEGIN
+  followed := ARRAY(
+    SELECT jsonb_populate_record(i, jsonb_build_object('state', 'done', 'target', (SELECT jsonb_object_agg(k.name, i.back -> k.name) FROM jsonb_object_keys(i.key) k(name) WHERE i.back ? k.name)))
+      FROM unnest(items) i
+     WHERE i.state = 'pending' AND i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AND kith.is_cascaded(secret, i.relation, i.key_back, i.key_text));
+  IF followed = '{}' THEN
+    RETURN;
+  END IF;
+  strays := ARRAY(SELECT a.n FROM kith.astray(followed) a);
+  items := ARRAY(
+    SELECT CASE WHEN f.n IS NULL OR f.n = ANY (strays) THEN i
+                ELSE jsonb_populate_record(i, jsonb_build_object('key', kith.key_after(i.key, i.back), 'back', i.back - ARRAY(SELECT jsonb_object_keys(f.target)),
+                                                                 'state', CASE WHEN i.back - ARRAY(SELECT jsonb_object_keys(f.target)) = '{}' THEN 'done' ELSE 'pending' END)) END
+      FROM unnest(items) i LEFT JOIN unnest(followed) f ON f.n = i.n ORDER BY i.n);
+END $$;
+COMMENT ON FUNCTION kith.follow_cascades IS 'Of rows whose keys foreign keys have put back, leaves what remains to be written. Rows without a remainder are done.';
+
+CREATE OR REPLACE FUNCTION kith.delete_moved(secret text, relation regclass, columns jsonb, keys text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE keys_now constant jsonb[] := kith.cascaded_keys(secret, relation, keys);
+BEGIN
+  IF keys_now <> '{}' THEN
+    PERFORM kith.write_back(kith.undo_statement('delete', relation, columns, keys_now[1], NULL), keys_now, '{}');
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.delete_moved IS 'Deletes rows that have other keys by now, because others went back that they refer to.';
+
 -- `most` is how many rows a part has, null for all.
 CREATE OR REPLACE FUNCTION kith.write_pending(secret text, INOUT items kith.undo_item[], INOUT most integer, planned jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE batch record; number integer; since bigint; touched bigint; moved boolean; waiting boolean; state text;
 BEGIN
   LOOP
+    IF waiting THEN
+      items := kith.follow_cascades(secret, items);
+    END IF;
     moved := false;
     waiting := false;
     FOR batch IN SELECT i.act, i.relation, i.moves, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key,
                         CASE WHEN i.moves THEN (SELECT jsonb_object_agg(b.key, b.value) FROM unnest(array_agg(i.back)) x(back), jsonb_each(x.back) b) ELSE (array_agg(i.back))[1] END AS back,
-                        array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers
+                        array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers, array_agg(i.key_text) AS key_texts
                    FROM (SELECT y.*, row_number() OVER (PARTITION BY y.act, y.relation, y.names ORDER BY CASE y.act WHEN 'insert' THEN y.latest ELSE - y.latest END, y.n) AS place
                            FROM (SELECT z.*, CASE WHEN NOT z.moves THEN ARRAY(SELECT jsonb_object_keys(z.back) ORDER BY 1) END AS names
-                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.back, i.members[cardinality(i.members)] AS latest,
+                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.key_text, i.back, i.members[cardinality(i.members)] AS latest,
                                                 i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AS moves
                                            FROM unnest(items) i WHERE i.state = 'pending') z) y) i
                   GROUP BY i.act, i.relation, i.moves, i.names, (i.place - 1) / most
@@ -117,6 +240,9 @@ BEGIN
       BEGIN
         since := kith.last_change(secret);
         touched := kith.write_back(kith.undo_statement(CASE WHEN batch.moves THEN 'move' ELSE batch.act END, batch.relation, batch.columns, batch.key, batch.back), batch.keys, batch.backs);
+        IF batch.act = 'delete' AND touched < cardinality(batch.numbers) THEN
+          PERFORM kith.delete_moved(secret, batch.relation, batch.columns, batch.key_texts);
+        END IF;
         IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
           RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
         ELSIF kith.removes_others(secret, since, planned) THEN
@@ -133,10 +259,6 @@ BEGIN
       FOREACH number IN ARRAY batch.numbers LOOP
         IF state IS NULL THEN
           items[number].state := 'done';
-        ELSE
-          items[number].fault := CASE
-            WHEN state = 'KL010' OR state IN ('23503', '23001', 'KP003', 'KP004') AND batch.act = 'delete' THEN 'would_remove_others'
-            WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
         END IF;
       END LOOP;
     END LOOP;
@@ -146,12 +268,13 @@ BEGIN
     most := greatest(1, coalesce(most, (SELECT count(*) FROM unnest(items) i WHERE i.state = 'pending')::integer) / 10);
   END LOOP;
 END $$;
-COMMENT ON FUNCTION kith.write_pending IS 'Writes the pending rows: together where that works, else in smaller and smaller parts, in whatever order their keys and references need. The fault of a row that stays pending says why.';
+COMMENT ON FUNCTION kith.write_pending IS 'Writes the pending rows: together where that works, else in smaller and smaller parts, in whatever order their keys and references need.';
 
--- First without what stands in the way, then as they were. Those that fail are returned, and the others are still pending then.
+-- First without what stands in the way, then as they were. Those that fail are returned with the reason, and the others are still pending then.
 CREATE OR REPLACE FUNCTION kith.write_tied(secret text, INOUT items kith.undo_item[], relations oid[], planned jsonb, at_once boolean, OUT failing integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE item kith.undo_item; number integer; same jsonb; since bigint; touched bigint; moved boolean; written integer[]; checked boolean; state text; failed_table text;
+DECLARE item kith.undo_item; number integer; same jsonb; since bigint; touched bigint; moved boolean; written integer[]; checked boolean; state text; errors jsonb[]; blame record;
+        failed_schema text; failed_table text; failed_constraint text; failed_column text;
 BEGIN
   BEGIN
     failing := '{}';
@@ -162,7 +285,11 @@ BEGIN
       same := kith.without_ties(item);
       CONTINUE WHEN same = '{}';
       BEGIN
+        since := kith.last_change(secret);
         touched := kith.write_back(kith.undo_statement(CASE item.act WHEN 'insert' THEN 'insert' ELSE 'update' END, item.relation, item.columns, item.key, same), ARRAY[item.key], ARRAY[same]);
+        IF kith.removes_others(secret, since, planned) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+        END IF;
         IF touched = 1 AND item.act <> 'delete' THEN
           written[item.n] := 1;
         END IF;
@@ -184,7 +311,11 @@ BEGIN
             item.act := 'update';
             item.key := kith.key_after(item.key, item.back);
           END IF;
-          touched := kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]);
+          item := (kith.follow_cascades(secret, ARRAY[item]))[1];
+          touched := CASE WHEN item.state = 'done' THEN 1 ELSE kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]) END;
+          IF item.act = 'delete' AND touched = 0 THEN
+            PERFORM kith.delete_moved(secret, item.relation, item.columns, ARRAY[item.key_text]);
+          END IF;
           IF item.act <> 'delete' AND touched <> 1 THEN
             RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
           ELSIF kith.removes_others(secret, since, planned) THEN
@@ -193,10 +324,11 @@ BEGIN
           written[number] := 2;
           moved := true;
         EXCEPTION WHEN OTHERS THEN
-          GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+          GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_schema = SCHEMA_NAME, failed_table = TABLE_NAME, failed_constraint = CONSTRAINT_NAME, failed_column = COLUMN_NAME;
           IF kith.is_passing(state) THEN
             RAISE;
           END IF;
+          errors[number] := jsonb_build_object('state', state, 'schema', failed_schema, 'table', failed_table, 'constraint', failed_constraint, 'column', failed_column);
         END;
       END LOOP;
       failing := ARRAY(SELECT f.n FROM unnest(failing) WITH ORDINALITY f(n, place) WHERE written[f.n] IS DISTINCT FROM 2 ORDER BY f.place);
@@ -214,13 +346,19 @@ BEGIN
     END IF;
     items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
   EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_table = TABLE_NAME;
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_schema = SCHEMA_NAME, failed_table = TABLE_NAME, failed_constraint = CONSTRAINT_NAME, failed_column = COLUMN_NAME;
     IF kith.is_passing(state) OR state <> 'KL013' AND NOT checked THEN
       RAISE;
     ELSIF checked THEN
       -- PostgreSQL names the table whose constraint does not hold, not the row. Each pending row has failed alone too.
       failing := ARRAY(SELECT i.n FROM unnest(items) i JOIN pg_class c ON c.oid = i.relation WHERE i.state = 'pending' ORDER BY c.relname = failed_table DESC, i.n LIMIT 1);
+      errors[failing[1]] := jsonb_build_object('state', state, 'schema', failed_schema, 'table', failed_table, 'constraint', failed_constraint, 'column', failed_column);
     END IF;
+    FOREACH number IN ARRAY failing LOOP
+      blame := kith.blame(items[number], errors[number]);
+      items[number].fault := blame.reason;
+      items[number].blamed := blame.names;
+    END LOOP;
   END;
 END $$;
 COMMENT ON FUNCTION kith.write_tied IS 'Writes pending rows that refer to each other, or that exchange unique values.';
@@ -261,17 +399,42 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.settle IS 'Ends the writing of rows: sets positions, and checks what is checked at the end.';
 
+-- If it `skips`, an update goes back but for the columns that are in the way.
+CREATE OR REPLACE FUNCTION kith.leave_failing(secret text, INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT narrowed integer[], planned jsonb, skips boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE item kith.undo_item; rest kith.undo_item; names text[];
+BEGIN
+  FOREACH item IN ARRAY items LOOP
+    CONTINUE WHEN item.state <> 'failing';
+    names := item.blamed;
+    IF skips AND item.act = 'update' AND names = '{}' THEN
+      names := kith.columns_in_the_way(secret, item, planned);
+    END IF;
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via,
+                                                 'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
+    rest := kith.without_columns(item, names);
+    IF skips AND item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
+      item := rest;
+      item.state := 'pending';
+      item.blamed := '{}';
+      narrowed := narrowed || item.n;
+    ELSE
+      item.state := 'left';
+    END IF;
+    items[item.n] := item;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.leave_failing IS 'Leaves the rows that could not be written, or the columns of theirs that are in the way: those rows are in `narrowed` and pending.';
+
 CREATE OR REPLACE FUNCTION kith.leave_strays(INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT partly integer[], strays jsonb[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE stray record; item kith.undo_item; wrong jsonb;
 BEGIN
   FOR stray IN SELECT s.n, s.names, s.image FROM unnest(strays) x, jsonb_to_record(x) s(n integer, names text[], image jsonb) LOOP
     item := items[stray.n];
-    wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL
-      THEN (SELECT jsonb_object_agg(c.name, jsonb_build_object('expected', item.expected -> c.name, 'now', stray.image -> c.name, 'back_to', item.back_shown -> c.name)) FROM unnest(stray.names) c(name)) END;
+    wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL THEN kith.as_conflict(item, stray.names, stray.image) END;
     conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'via', 'request');
-    item.back := item.back - stray.names;
-    item.target := item.target - stray.names;
+    item := kith.without_columns(item, stray.names);
     IF wrong IS NULL OR item.target = '{}' THEN
       item.state := 'left';
     ELSE
@@ -293,7 +456,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
 SET lc_monetary = 'C' SET quote_all_identifiers = off SET lock_timeout = '100ms' AS $$
 DECLARE
-  plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[];
+  plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[]; narrowed integer[];
   all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; at_once boolean := false; replay text;
   passes integer := 0; most_passes CONSTANT integer := 10; most integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
 BEGIN
@@ -319,6 +482,7 @@ BEGIN
     passes := passes + 1;
     items := compared;
     conflicts := compared_conflicts;
+    narrowed := '{}';
     most := NULL;
     BEGIN
       IF at_once THEN
@@ -343,14 +507,14 @@ BEGIN
         SELECT w.* INTO items, most FROM kith.write_pending(secret, items, most, planned) w;
         EXIT WHEN NOT EXISTS (SELECT FROM unnest(items) i WHERE i.state = 'pending');
         SELECT w.* INTO items, failing FROM kith.write_tied(secret, items, all_relations, planned, at_once) w;
-        SELECT e.* INTO items, failing FROM kith.exchange_keys(secret, items, failing, partly, planned) e;
-        IF replay IS NULL AND partly = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
+        SELECT e.* INTO items, failing FROM kith.exchange_keys(secret, items, failing, partly || narrowed, planned) e;
+        IF replay IS NULL AND partly = '{}' AND narrowed = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
           RAISE EXCEPTION 'rows have exchanged their keys' USING ERRCODE = 'KL014';
         END IF;
-        conflicts := conflicts || ARRAY(SELECT jsonb_build_object('table', i.name, 'id', i.id, 'reason', i.fault, 'via', i.via) FROM unnest(failing) WITH ORDINALITY f(n, place) JOIN unnest(items) i ON i.n = f.n ORDER BY f.place);
         FOREACH number IN ARRAY failing LOOP
-          items[number].state := 'left';
+          items[number].state := 'failing';
         END LOOP;
+        SELECT l.* INTO items, conflicts, narrowed FROM kith.leave_failing(secret, items, conflicts, narrowed, planned, skips) l;
       END LOOP;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
@@ -363,7 +527,7 @@ BEGIN
       PERFORM kith.settle(secret, items, planned);
       strays := ARRAY(SELECT to_jsonb(a) FROM kith.astray(items) a ORDER BY a.n);
       EXIT WHEN strays = '{}';
-      IF has_moves AND replay IS NULL AND partly = '{}' THEN
+      IF has_moves AND replay IS NULL AND partly = '{}' AND narrowed = '{}' THEN
         RAISE EXCEPTION 'foreign keys follow the wrong rows' USING ERRCODE = 'KL014';
       END IF;
       RAISE EXCEPTION 'triggers change what is put back' USING ERRCODE = 'KL012';
@@ -388,9 +552,12 @@ BEGIN
   END LOOP;
   undone := (SELECT count(*) FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'done' AND c.state = 'pending');
   -- The rest of a row of which columns were left can be undone later.
-  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly));
+  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly || narrowed));
 
-  -- What triggers wrote goes back if it can.
+  -- What triggers wrote goes back if it can. If that alone is left, the rest is undone already.
+  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE c ->> 'via' <> 'trigger') THEN
+    RETURN '{"status": "undone"}';
+  END IF;
   skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
   conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
   PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
@@ -401,6 +568,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.compare_rows, kith.find_obstacles, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_strays, kith.undo FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.undo FROM PUBLIC;
 -- They run with the caller's rights.
-GRANT EXECUTE ON FUNCTION kith.compare_rows, kith.find_obstacles, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_strays, kith.undo TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.undo TO PUBLIC;

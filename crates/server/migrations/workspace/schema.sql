@@ -657,6 +657,17 @@ AS $function$
             FROM each_row e JOIN kith.shape s ON s.id = e.shape GROUP BY s.name) x
 $function$;
 
+-- What a conflict says of columns of an update. `now` is the row as it is.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.as_conflict(item kith.undo_item, names text[], now jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_object_agg(c.name, jsonb_build_object('expected', item.expected -> c.name, 'now', as_conflict.now -> c.name, 'back_to', item.back_shown -> c.name)) FROM unnest(names) c(name)
+$function$;
+
 -- What events say of changes.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.as_events(changes kith.change[])
@@ -910,6 +921,63 @@ BEGIN
   INSERT INTO kith.run AS r (id, actor, run_id, agent, reason, undo_of) VALUES (begin_undo.id, begin_undo.actor, begin_undo.id, begin_undo.agent, begin_undo.reason, begin_undo.undo_of);
 END $function$;
 
+-- Why a row could not be put back: the reason of the conflict, and the columns that the error names.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.blame(item kith.undo_item, error jsonb, OUT reason text, OUT names text[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  state constant text := error ->> 'state';
+  failed constant oid := (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = error ->> 'schema' AND c.relname = error ->> 'table');
+  is_own constant boolean := coalesce(pg_partition_root(failed), failed) = item.relation;
+BEGIN
+  names := ARRAY(
+    SELECT x.name FROM (
+      SELECT a.attname::text AS name FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) WHERE k.conrelid = failed AND k.conname = error ->> 'constraint'
+       UNION
+      -- An index of its own, and the expressions of one.
+      SELECT a.attname FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refobjid = failed
+        JOIN pg_attribute a ON a.attrelid = failed AND a.attnum = d.refobjsubid
+       WHERE x.indrelid = failed AND c.relname = error ->> 'constraint' AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+       UNION
+      SELECT error ->> 'column') x
+     WHERE is_own AND item.back ? x.name ORDER BY x.name);
+  reason := CASE WHEN state = 'KL010' OR state IN ('23503', '23001', 'KP003', 'KP004') AND item.act = 'delete' THEN 'would_remove_others'
+                 WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
+  -- Others refer to the row.
+  IF names = '{}' AND item.act = 'update' AND state IN ('23503', '23001') THEN
+    names := ARRAY(SELECT a.attname::text FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
+                    WHERE k.conrelid = failed AND k.conname = error ->> 'constraint' AND k.contype = 'f' AND item.back ? a.attname::text ORDER BY 1);
+    reason := CASE WHEN names <> '{}' THEN 'would_remove_others' ELSE reason END;
+  END IF;
+END $function$;
+
+-- Whether these columns of a row could be written. Writes nothing.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.can_write(secret text, item kith.undo_item, back jsonb, planned jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE state text; since constant bigint := kith.last_change(secret); touched bigint;
+BEGIN
+  touched := kith.write_back(kith.undo_statement('update', item.relation, item.columns, item.key, can_write.back), ARRAY[item.key], ARRAY[can_write.back]);
+  -- It sees the changes of the statements before this one.
+  IF touched = 1 AND NOT kith.removes_others(secret, since, planned) THEN
+    RAISE EXCEPTION 'nothing is in the way' USING ERRCODE = 'KL015';
+  END IF;
+  RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+  IF kith.is_passing(state) THEN
+    RAISE;
+  END IF;
+  RETURN state = 'KL015';
+END $function$;
+
 -- Writes the changes of a table of the workspace's own to the change log.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.capture()
@@ -1088,6 +1156,28 @@ BEGIN
     END IF;
   END IF;
   RETURN NULL;
+END $function$;
+
+-- The keys that foreign keys gave to rows which had these keys before this transaction, as texts. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.cascaded_keys(secret text, relation oid, was text[])
+ RETURNS jsonb[]
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE shape kith.shape;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = cascaded_keys.relation AND s.is_current;
+  IF NOT EXISTS (SELECT FROM jsonb_array_elements(shape.actions) a WHERE a.value ->> 'on_update' <> 'a' AND a.value -> 'columns' ?| shape.key::text[]) THEN
+    RETURN '{}';
+  END IF;
+  RETURN ARRAY(
+    SELECT kith.texts((SELECT jsonb_object_agg(k.name, x.image -> k.name::text) FROM unnest(shape.key) k(name)), x.exact -> 'row',
+                      ARRAY(SELECT c.key FROM jsonb_each(shape.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype))
+      FROM (SELECT DISTINCT ON (c.was) c.image, c.exact FROM kith.change c
+             WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = cascaded_keys.relation AND c.was = ANY (cascaded_keys.was) AND c.via = 'cascade' ORDER BY c.was, c.seq) x);
 END $function$;
 
 -- The changes of runs that are not undone, of each run the first ones. For the server, which knows the secret.
@@ -1423,6 +1513,29 @@ CREATE OR REPLACE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact
  STABLE
 RETURN (SELECT COALESCE(jsonb_object_agg(k.name, jsonb_build_object('from', (columns_changed.before -> k.name), 'to', (columns_changed.after -> k.name))), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys((COALESCE(columns_changed.after, '{}'::jsonb) || COALESCE(columns_changed.before, '{}'::jsonb))) k(name) WHERE ((k.name <> 'updated_at'::text) AND CASE WHEN (columns_changed.before IS NULL) THEN ((columns_changed.after -> k.name) <> 'null'::jsonb) WHEN (columns_changed.after IS NULL) THEN true ELSE (((columns_changed.before -> k.name) IS DISTINCT FROM (columns_changed.after -> k.name)) OR (jsonb_send((columns_changed.before -> k.name)) <> jsonb_send((columns_changed.after -> k.name))) OR ((columns_changed.exact_before -> k.name) <> (columns_changed.exact_after -> k.name))) END));
 
+-- The columns of an update that cannot be written, found by writing them one by one. Writes nothing.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.columns_in_the_way(secret text, item kith.undo_item, planned jsonb)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE rest jsonb := item.back; fitting jsonb := '{}'; name text; moved boolean;
+BEGIN
+  LOOP
+    moved := false;
+    FOR name IN SELECT jsonb_object_keys(rest) ORDER BY 1 LOOP
+      IF kith.can_write(secret, item, fitting || jsonb_build_object(name, rest -> name), planned) THEN
+        fitting := fitting || jsonb_build_object(name, rest -> name);
+        rest := rest - name;
+        moved := true;
+      END IF;
+    END LOOP;
+    EXIT WHEN NOT moved OR rest = '{}';
+  END LOOP;
+  RETURN ARRAY(SELECT jsonb_object_keys(rest) ORDER BY 1);
+END $function$;
+
 -- The columns that one change changed: {column: {from, to}}. A created row has its values, a deleted one all columns.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.columns_of(op "char", image jsonb, previous jsonb)
@@ -1438,7 +1551,7 @@ CREATE OR REPLACE FUNCTION kith.compare_rows(INOUT items kith.undo_item[], skips
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE batch record; found_row record; item kith.undo_item; exact name[]; column_name text; same jsonb; wrong jsonb;
+DECLARE batch record; found_row record; item kith.undo_item; exact name[]; column_name text; same jsonb; wrong jsonb; fault record;
 BEGIN
   conflicts := '{}';
   partly := '{}';
@@ -1448,6 +1561,7 @@ BEGIN
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
+      item.back := item.back - item.gone;
       wrong := '{}';
       -- Most rows are as they were left, in all columns.
       IF item.act <> 'insert' AND (item.expected_exact <> '{}' OR jsonb_send(found_row.image - 'updated_at') <> jsonb_send(item.expected - 'updated_at')) THEN
@@ -1468,16 +1582,16 @@ BEGIN
                               'back_to', CASE item.act WHEN 'update' THEN item.back_shown -> column_name END));
         END LOOP;
       END IF;
-      IF wrong <> '{}' THEN
-        item.fault := 'changed_since';
-        item.back := item.back - ARRAY(SELECT jsonb_object_keys(wrong));
-        item.target := item.target - ARRAY(SELECT jsonb_object_keys(wrong));
-        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'changed_since', 'columns', wrong, 'via', item.via);
-        -- What is left of an update can still go back.
-        IF skips AND item.act = 'update' AND item.back <> '{}' THEN
-          item.fault := NULL;
-          partly := partly || item.n;
-        END IF;
+      FOR fault IN SELECT 'schema_changed' AS reason, kith.as_conflict(item, item.gone, found_row.image) AS columns WHERE item.gone <> '{}'
+                    UNION ALL SELECT 'changed_since', wrong WHERE wrong <> '{}' LOOP
+        item := kith.without_columns(item, ARRAY(SELECT jsonb_object_keys(fault.columns)));
+        item.fault := fault.reason;
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'via', item.via);
+      END LOOP;
+      -- What is left of an update can still go back.
+      IF skips AND item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
+        item.fault := NULL;
+        partly := partly || item.n;
       END IF;
       items[found_row.n] := item;
     END LOOP;
@@ -1598,6 +1712,20 @@ BEGIN
                      WHERE k.conrelid = ANY (relations) AND k.contype = 'p' AND k.condeferrable LOOP
     EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', checked_late);
   END LOOP;
+END $function$;
+
+-- Deletes rows that have other keys by now, because others went back that they refer to.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.delete_moved(secret text, relation regclass, columns jsonb, keys text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE keys_now constant jsonb[] := kith.cascaded_keys(secret, relation, keys);
+BEGIN
+  IF keys_now <> '{}' THEN
+    PERFORM kith.write_back(kith.undo_statement('delete', relation, columns, keys_now[1], NULL), keys_now, '{}');
+  END IF;
 END $function$;
 
 -- The database role that acts if the server has not named an actor.
@@ -1785,7 +1913,7 @@ BEGIN
       item.fault := 'row_gone';
     END IF;
     -- Others that were compared have their conflict already.
-    IF item.fault IS NOT NULL AND (item.fault <> 'changed_since' OR item.state IS NULL) THEN
+    IF item.fault IS NOT NULL AND (item.fault NOT IN ('schema_changed', 'changed_since') OR item.state IS NULL) THEN
       conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
     END IF;
     item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
@@ -1828,6 +1956,30 @@ BEGIN
     RAISE EXCEPTION 'run "%" has ended', name USING ERRCODE = 'KL002';
   END IF;
   RETURN kith.shown_run(found_run);
+END $function$;
+
+-- Of rows whose keys foreign keys have put back, leaves what remains to be written. Rows without a remainder are done.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.follow_cascades(secret text, INOUT items kith.undo_item[])
+ RETURNS kith.undo_item[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE followed kith.undo_item[]; strays integer[];
+BEGIN
+  followed := ARRAY(
+    SELECT jsonb_populate_record(i, jsonb_build_object('state', 'done', 'target', (SELECT jsonb_object_agg(k.name, i.back -> k.name) FROM jsonb_object_keys(i.key) k(name) WHERE i.back ? k.name)))
+      FROM unnest(items) i
+     WHERE i.state = 'pending' AND i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AND kith.is_cascaded(secret, i.relation, i.key_back, i.key_text));
+  IF followed = '{}' THEN
+    RETURN;
+  END IF;
+  strays := ARRAY(SELECT a.n FROM kith.astray(followed) a);
+  items := ARRAY(
+    SELECT CASE WHEN f.n IS NULL OR f.n = ANY (strays) THEN i
+                ELSE jsonb_populate_record(i, jsonb_build_object('key', kith.key_after(i.key, i.back), 'back', i.back - ARRAY(SELECT jsonb_object_keys(f.target)),
+                                                                 'state', CASE WHEN i.back - ARRAY(SELECT jsonb_object_keys(f.target)) = '{}' THEN 'done' ELSE 'pending' END)) END
+      FROM unnest(items) i LEFT JOIN unnest(followed) f ON f.n = i.n ORDER BY i.n);
 END $function$;
 
 -- The label that punycode() gives this text for, or null: RFC 3492, section 6.2.
@@ -2076,6 +2228,20 @@ BEGIN
   RETURN false;
 END $function$;
 
+-- Whether a foreign key gave a row this key in this transaction. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.is_cascaded(secret text, relation oid, key text, was text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = is_cascaded.relation AND c.key = is_cascaded.key AND c.was = is_cascaded.was
+                    AND c.via = 'cascade');
+END $function$;
+
 -- Whether a text is a date, YYYY-MM-DD or RFC 3339.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.is_date(value text)
@@ -2124,6 +2290,18 @@ CREATE OR REPLACE FUNCTION kith.is_passing(state text)
  LANGUAGE sql
  IMMUTABLE
 RETURN ((state ~~ '40%'::text) OR (state ~~ '53%'::text) OR (state = '55P03'::text) OR (state ~~ '57%'::text) OR (state ~~ 'KL00_'::text));
+
+-- Whether a row is part of the plan under the key that it had before a foreign key gave it this one.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.is_renamed(change kith.change, planned jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM kith.change m WHERE m.xid = (is_renamed.change).xid AND m.relation = (is_renamed.change).relation AND m.key = (is_renamed.change).key AND m.seq < (is_renamed.change).seq
+                    AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was))
+$function$;
 
 -- Whether this transaction undoes what an earlier one did.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -2237,6 +2415,36 @@ BEGIN
   RETURN (SELECT s.last_value FROM kith.change_seq_seq s);
 END $function$;
 
+-- Leaves the rows that could not be written, or the columns of theirs that are in the way: those rows are in `narrowed` and pending.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.leave_failing(secret text, INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT narrowed integer[], planned jsonb, skips boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE item kith.undo_item; rest kith.undo_item; names text[];
+BEGIN
+  FOREACH item IN ARRAY items LOOP
+    CONTINUE WHEN item.state <> 'failing';
+    names := item.blamed;
+    IF skips AND item.act = 'update' AND names = '{}' THEN
+      names := kith.columns_in_the_way(secret, item, planned);
+    END IF;
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via,
+                                                 'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
+    rest := kith.without_columns(item, names);
+    IF skips AND item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
+      item := rest;
+      item.state := 'pending';
+      item.blamed := '{}';
+      narrowed := narrowed || item.n;
+    ELSE
+      item.state := 'left';
+    END IF;
+    items[item.n] := item;
+  END LOOP;
+END $function$;
+
 -- Leaves what triggers do not let go back, as astray() found it: columns of an update, else the whole row.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.leave_strays(INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT partly integer[], strays jsonb[])
@@ -2248,11 +2456,9 @@ DECLARE stray record; item kith.undo_item; wrong jsonb;
 BEGIN
   FOR stray IN SELECT s.n, s.names, s.image FROM unnest(strays) x, jsonb_to_record(x) s(n integer, names text[], image jsonb) LOOP
     item := items[stray.n];
-    wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL
-      THEN (SELECT jsonb_object_agg(c.name, jsonb_build_object('expected', item.expected -> c.name, 'now', stray.image -> c.name, 'back_to', item.back_shown -> c.name)) FROM unnest(stray.names) c(name)) END;
+    wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL THEN kith.as_conflict(item, stray.names, stray.image) END;
     conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'via', 'request');
-    item.back := item.back - stray.names;
-    item.target := item.target - stray.names;
+    item := kith.without_columns(item, stray.names);
     IF wrong IS NULL OR item.target = '{}' THEN
       item.state := 'left';
     ELSE
@@ -3105,8 +3311,8 @@ CREATE OR REPLACE FUNCTION kith.place_deal()
 AS $function$
 DECLARE found_stage text;
 BEGIN
-  -- A deleted deal may be in a deleted stage.
-  IF TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND NEW.pipeline IS NOT NULL AND NEW.stage IS NOT NULL THEN
+  -- A deleted deal may be in a deleted stage. Undo inserts it as it was.
+  IF NEW.deleted_at IS NOT NULL AND NEW.pipeline IS NOT NULL AND NEW.stage IS NOT NULL AND (TG_OP = 'UPDATE' OR kith.is_undo()) THEN
     RETURN NEW;
   END IF;
   IF TG_OP = 'UPDATE' AND NEW.stage IS NULL THEN
@@ -3816,11 +4022,11 @@ BEGIN
   PERFORM kith.check_secret(secret);
   IF since = 0 THEN
     RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                      AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)));
+                      AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c, planned));
   END IF;
-  RETURN EXISTS (SELECT FROM (SELECT c.xid, c.relation, c.key, c.was, c.op, c.via FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
+  RETURN EXISTS (SELECT FROM (SELECT c.* FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
                   WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                    AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)));
+                    AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c::kith.change, planned));
 END $function$;
 
 -- Has rows that refer to one record refer to another one, and drops those that are there already.
@@ -4619,7 +4825,7 @@ CREATE OR REPLACE FUNCTION kith.undo(secret text, id text, kind text, target tex
  SET lock_timeout TO '100ms'
 AS $function$
 DECLARE
-  plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[];
+  plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[]; narrowed integer[];
   all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; at_once boolean := false; replay text;
   passes integer := 0; most_passes CONSTANT integer := 10; most integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
 BEGIN
@@ -4645,6 +4851,7 @@ BEGIN
     passes := passes + 1;
     items := compared;
     conflicts := compared_conflicts;
+    narrowed := '{}';
     most := NULL;
     BEGIN
       IF at_once THEN
@@ -4669,14 +4876,14 @@ BEGIN
         SELECT w.* INTO items, most FROM kith.write_pending(secret, items, most, planned) w;
         EXIT WHEN NOT EXISTS (SELECT FROM unnest(items) i WHERE i.state = 'pending');
         SELECT w.* INTO items, failing FROM kith.write_tied(secret, items, all_relations, planned, at_once) w;
-        SELECT e.* INTO items, failing FROM kith.exchange_keys(secret, items, failing, partly, planned) e;
-        IF replay IS NULL AND partly = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
+        SELECT e.* INTO items, failing FROM kith.exchange_keys(secret, items, failing, partly || narrowed, planned) e;
+        IF replay IS NULL AND partly = '{}' AND narrowed = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
           RAISE EXCEPTION 'rows have exchanged their keys' USING ERRCODE = 'KL014';
         END IF;
-        conflicts := conflicts || ARRAY(SELECT jsonb_build_object('table', i.name, 'id', i.id, 'reason', i.fault, 'via', i.via) FROM unnest(failing) WITH ORDINALITY f(n, place) JOIN unnest(items) i ON i.n = f.n ORDER BY f.place);
         FOREACH number IN ARRAY failing LOOP
-          items[number].state := 'left';
+          items[number].state := 'failing';
         END LOOP;
+        SELECT l.* INTO items, conflicts, narrowed FROM kith.leave_failing(secret, items, conflicts, narrowed, planned, skips) l;
       END LOOP;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
@@ -4689,7 +4896,7 @@ BEGIN
       PERFORM kith.settle(secret, items, planned);
       strays := ARRAY(SELECT to_jsonb(a) FROM kith.astray(items) a ORDER BY a.n);
       EXIT WHEN strays = '{}';
-      IF has_moves AND replay IS NULL AND partly = '{}' THEN
+      IF has_moves AND replay IS NULL AND partly = '{}' AND narrowed = '{}' THEN
         RAISE EXCEPTION 'foreign keys follow the wrong rows' USING ERRCODE = 'KL014';
       END IF;
       RAISE EXCEPTION 'triggers change what is put back' USING ERRCODE = 'KL012';
@@ -4714,9 +4921,12 @@ BEGIN
   END LOOP;
   undone := (SELECT count(*) FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'done' AND c.state = 'pending');
   -- The rest of a row of which columns were left can be undone later.
-  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly));
+  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly || narrowed));
 
-  -- What triggers wrote goes back if it can.
+  -- What triggers wrote goes back if it can. If that alone is left, the rest is undone already.
+  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE c ->> 'via' <> 'trigger') THEN
+    RETURN '{"status": "undone"}';
+  END IF;
   skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
   conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
   PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
@@ -4726,9 +4936,9 @@ BEGIN
   RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', kith.end_undo(secret, id, kind, target, seqs, undone > 0));
 END $function$;
 
--- What undoing a run, a request or a change would put back. For the server, which knows the secret.
+-- What undoing a run, a request or a change would put back, and whether a part is undone already. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamp with time zone, OUT status text, OUT items kith.undo_item[])
+CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamp with time zone, OUT status text, OUT items kith.undo_item[], OUT is_rest boolean)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -4777,14 +4987,15 @@ BEGIN
          SELECT c.seq, s.is_same AND c.exact IS NULL AND count(*) OVER (PARTITION BY c.relation, c.key) = 1 AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_only
            FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
-                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.is_only),
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
+                CASE WHEN n.before IS NOT NULL THEN kith.key_of(n.before, s.key, s.doubtful) END AS key_back,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act, n.via,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
@@ -4792,22 +5003,25 @@ BEGIN
                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after || n.overwritten, '{}') AS expected, coalesce(n.exact_after, '{}') - ARRAY(SELECT jsonb_object_keys(n.overwritten)) AS expected_exact, n.members,
                 CASE WHEN n.is_replaced OR n.after IS NULL AND n.overwritten <> '{}' THEN 'changed_since'
                      WHEN NOT s.is_there
-                       OR EXISTS (SELECT FROM jsonb_object_keys(d.changed) c(name) WHERE n.before IS NOT NULL AND n.after IS NOT NULL AND NOT s.columns ? c.name)
                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
-                                   WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
-                s.columns_now
+                                   WHERE (n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
+                s.columns_now,
+                CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
+                     ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone
            FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq WHERE NOT o.is_only)) n
            JOIN shapes s ON s.id = n.shape
           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed OFFSET 0) d
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at')::kith.undo_item
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.via, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}')::kith.undo_item
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
+  -- Another undo may have ended meanwhile.
+  is_rest := EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL);
   -- The rest may be rows that were created and deleted.
-  IF items = '{}' AND EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL) THEN
+  IF items = '{}' AND is_rest THEN
     status := 'undone';
   END IF;
 END $function$;
@@ -4984,6 +5198,22 @@ BEGIN
       exact_before := CASE change.op WHEN 'D' THEN coalesce(change.exact -> 'row', '{}') END;
     END IF;
   END LOOP;
+END $function$;
+
+-- Leaves columns of an update as they are, with those that belong to the same references.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.without_columns(INOUT item kith.undo_item, names text[])
+ RETURNS kith.undo_item
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  names := names || ARRAY(
+    SELECT a.attname::text FROM pg_constraint f CROSS JOIN LATERAL unnest(f.conkey) k(number) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number
+     WHERE f.conrelid = item.relation AND f.contype = 'f' AND EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = f.conrelid AND o.attnum = ANY (f.conkey) AND o.attname::text = ANY (names)));
+  item.back := item.back - names;
+  item.target := item.target - names;
 END $function$;
 
 -- What to write of a row first, if others are in its way: no references, and no unique values. Of a row to delete, only that.
@@ -5178,7 +5408,7 @@ BEGIN
   RETURN touched;
 END $function$;
 
--- Writes the pending rows: together where that works, else in smaller and smaller parts, in whatever order their keys and references need. The fault of a row that stays pending says why.
+-- Writes the pending rows: together where that works, else in smaller and smaller parts, in whatever order their keys and references need.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.write_pending(secret text, INOUT items kith.undo_item[], INOUT most integer, planned jsonb)
  RETURNS record
@@ -5188,14 +5418,17 @@ AS $function$
 DECLARE batch record; number integer; since bigint; touched bigint; moved boolean; waiting boolean; state text;
 BEGIN
   LOOP
+    IF waiting THEN
+      items := kith.follow_cascades(secret, items);
+    END IF;
     moved := false;
     waiting := false;
     FOR batch IN SELECT i.act, i.relation, i.moves, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key,
                         CASE WHEN i.moves THEN (SELECT jsonb_object_agg(b.key, b.value) FROM unnest(array_agg(i.back)) x(back), jsonb_each(x.back) b) ELSE (array_agg(i.back))[1] END AS back,
-                        array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers
+                        array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers, array_agg(i.key_text) AS key_texts
                    FROM (SELECT y.*, row_number() OVER (PARTITION BY y.act, y.relation, y.names ORDER BY CASE y.act WHEN 'insert' THEN y.latest ELSE - y.latest END, y.n) AS place
                            FROM (SELECT z.*, CASE WHEN NOT z.moves THEN ARRAY(SELECT jsonb_object_keys(z.back) ORDER BY 1) END AS names
-                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.back, i.members[cardinality(i.members)] AS latest,
+                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.key_text, i.back, i.members[cardinality(i.members)] AS latest,
                                                 i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AS moves
                                            FROM unnest(items) i WHERE i.state = 'pending') z) y) i
                   GROUP BY i.act, i.relation, i.moves, i.names, (i.place - 1) / most
@@ -5206,6 +5439,9 @@ BEGIN
       BEGIN
         since := kith.last_change(secret);
         touched := kith.write_back(kith.undo_statement(CASE WHEN batch.moves THEN 'move' ELSE batch.act END, batch.relation, batch.columns, batch.key, batch.back), batch.keys, batch.backs);
+        IF batch.act = 'delete' AND touched < cardinality(batch.numbers) THEN
+          PERFORM kith.delete_moved(secret, batch.relation, batch.columns, batch.key_texts);
+        END IF;
         IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
           RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
         ELSIF kith.removes_others(secret, since, planned) THEN
@@ -5222,10 +5458,6 @@ BEGIN
       FOREACH number IN ARRAY batch.numbers LOOP
         IF state IS NULL THEN
           items[number].state := 'done';
-        ELSE
-          items[number].fault := CASE
-            WHEN state = 'KL010' OR state IN ('23503', '23001', 'KP003', 'KP004') AND batch.act = 'delete' THEN 'would_remove_others'
-            WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
         END IF;
       END LOOP;
     END LOOP;
@@ -5243,7 +5475,8 @@ CREATE OR REPLACE FUNCTION kith.write_tied(secret text, INOUT items kith.undo_it
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE item kith.undo_item; number integer; same jsonb; since bigint; touched bigint; moved boolean; written integer[]; checked boolean; state text; failed_table text;
+DECLARE item kith.undo_item; number integer; same jsonb; since bigint; touched bigint; moved boolean; written integer[]; checked boolean; state text; errors jsonb[]; blame record;
+        failed_schema text; failed_table text; failed_constraint text; failed_column text;
 BEGIN
   BEGIN
     failing := '{}';
@@ -5254,7 +5487,11 @@ BEGIN
       same := kith.without_ties(item);
       CONTINUE WHEN same = '{}';
       BEGIN
+        since := kith.last_change(secret);
         touched := kith.write_back(kith.undo_statement(CASE item.act WHEN 'insert' THEN 'insert' ELSE 'update' END, item.relation, item.columns, item.key, same), ARRAY[item.key], ARRAY[same]);
+        IF kith.removes_others(secret, since, planned) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+        END IF;
         IF touched = 1 AND item.act <> 'delete' THEN
           written[item.n] := 1;
         END IF;
@@ -5276,7 +5513,11 @@ BEGIN
             item.act := 'update';
             item.key := kith.key_after(item.key, item.back);
           END IF;
-          touched := kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]);
+          item := (kith.follow_cascades(secret, ARRAY[item]))[1];
+          touched := CASE WHEN item.state = 'done' THEN 1 ELSE kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]) END;
+          IF item.act = 'delete' AND touched = 0 THEN
+            PERFORM kith.delete_moved(secret, item.relation, item.columns, ARRAY[item.key_text]);
+          END IF;
           IF item.act <> 'delete' AND touched <> 1 THEN
             RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
           ELSIF kith.removes_others(secret, since, planned) THEN
@@ -5285,10 +5526,11 @@ BEGIN
           written[number] := 2;
           moved := true;
         EXCEPTION WHEN OTHERS THEN
-          GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+          GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_schema = SCHEMA_NAME, failed_table = TABLE_NAME, failed_constraint = CONSTRAINT_NAME, failed_column = COLUMN_NAME;
           IF kith.is_passing(state) THEN
             RAISE;
           END IF;
+          errors[number] := jsonb_build_object('state', state, 'schema', failed_schema, 'table', failed_table, 'constraint', failed_constraint, 'column', failed_column);
         END;
       END LOOP;
       failing := ARRAY(SELECT f.n FROM unnest(failing) WITH ORDINALITY f(n, place) WHERE written[f.n] IS DISTINCT FROM 2 ORDER BY f.place);
@@ -5306,13 +5548,19 @@ BEGIN
     END IF;
     items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
   EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_table = TABLE_NAME;
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_schema = SCHEMA_NAME, failed_table = TABLE_NAME, failed_constraint = CONSTRAINT_NAME, failed_column = COLUMN_NAME;
     IF kith.is_passing(state) OR state <> 'KL013' AND NOT checked THEN
       RAISE;
     ELSIF checked THEN
       -- PostgreSQL names the table whose constraint does not hold, not the row. Each pending row has failed alone too.
       failing := ARRAY(SELECT i.n FROM unnest(items) i JOIN pg_class c ON c.oid = i.relation WHERE i.state = 'pending' ORDER BY c.relname = failed_table DESC, i.n LIMIT 1);
+      errors[failing[1]] := jsonb_build_object('state', state, 'schema', failed_schema, 'table', failed_table, 'constraint', failed_constraint, 'column', failed_column);
     END IF;
+    FOREACH number IN ARRAY failing LOOP
+      blame := kith.blame(items[number], errors[number]);
+      items[number].fault := blame.reason;
+      items[number].blamed := blame.names;
+    END LOOP;
   END;
 END $function$;
 

@@ -81,6 +81,7 @@ mod together;
 mod undo;
 mod undo_bounds;
 mod undo_builtins;
+mod undo_columns;
 mod undo_effects;
 mod undo_keys;
 mod undo_order;

@@ -86,7 +86,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             "UndoRequest",
             json!({"type": "object", "additionalProperties": false, "properties": {
                 "on_conflict": {"type": ["string", "null"], "enum": ["refuse", "skip", null],
-                    "description": "Whether a row that has changed since refuses the whole undo, or is left as it is."}}}),
+                    "description": "Whether what is in the way refuses the whole undo, or is left: of an update its columns, else the row."}}}),
         ),
         (
             "NewOperations",
