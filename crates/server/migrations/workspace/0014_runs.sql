@@ -179,8 +179,8 @@ RETURN (
 );
 COMMENT ON FUNCTION kith.texts IS 'The values of a row as texts: {column: text or null}.';
 
--- What a row's only change says of it needs no comparison of images. The rows that changed several times, or whose values JSON does not hold to the
--- letter, and tables that have other columns now, are compared.
+-- What a row's only change says of it needs no comparison of images, and several are joined where each begins as the one before ended. The other rows that
+-- changed several times, those whose values JSON does not hold to the letter, and tables that have other columns now, are compared.
 CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamptz, OUT status text, OUT items kith.undo_item[], OUT is_rest boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -223,15 +223,35 @@ BEGIN
                 m.id = h.id AND r.oid IS NOT NULL AND h.only_key IS NOT NULL AS is_same
            FROM kith.shape h LEFT JOIN kith.shape m ON m.relation = h.relation AND m.is_current LEFT JOIN pg_class r ON r.oid = h.relation),
        noted AS MATERIALIZED (
-         SELECT c.seq, s.is_same AND c.exact IS NULL AND count(*) OVER (PARTITION BY c.relation, c.key) = 1 AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_only
-           FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL),
+         SELECT c.seq, c.relation, c.key, count(*) OVER w AS times,
+                bool_and(s.is_same AND c.exact IS NULL AND c.was IS NULL) OVER w AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_plain,
+                count(*) FILTER (WHERE c.op = 'U') OVER w AS updates, c.op
+           FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL WINDOW w AS (PARTITION BY c.relation, c.key)),
+       -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
+       chains AS MATERIALIZED (
+         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last
+           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
+                   FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
+          WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END
+            AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
+                             WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
          SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
                 ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone
-           FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.is_only),
+           FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
+          UNION ALL
+         SELECT c.relation, s.name, c.image -> s.only_key, c.key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, f.via,
+                kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
+                s.columns_now, '{}'
+           FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
+          CROSS JOIN LATERAL (
+                SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous
+                  FROM (SELECT DISTINCT ON (e.key) e.key, e.value FROM unnest(h.members) m(seq) JOIN kith.change x ON x.seq = m.seq CROSS JOIN jsonb_each(x.previous) e
+                         WHERE f.op = 'U' ORDER BY e.key, x.seq) p) b
+          WHERE f.op = 'I' OR b.previous <> '{}'),
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NOT NULL THEN kith.key_of(n.before, s.key, s.doubtful) END AS key_back,
@@ -247,7 +267,8 @@ BEGIN
                 s.columns_now,
                 CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
                      ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone
-           FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq WHERE NOT o.is_only)) n
+           FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq
+                                WHERE NOT (o.times = 1 AND o.is_plain) AND o.seq NOT IN (SELECT m.seq FROM chains h, unnest(h.members) m(seq)))) n
            JOIN shapes s ON s.id = n.shape
           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed OFFSET 0) d
           CROSS JOIN LATERAL (

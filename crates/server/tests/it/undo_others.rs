@@ -139,3 +139,36 @@ async fn a_row_of_the_run_is_not_deleted_with_a_value_in_a_column_that_was_added
     undo(&agent, json!({})).await.status(200);
     assert_eq!(agent.sql("select id from t").await.at("/data/rows"), json!([{"id": 1}]));
 }
+
+#[tokio::test]
+async fn what_a_run_wrote_several_times_goes_back_at_once() {
+    let agent = scene(&[
+        "own: update t set a = 1, b = 1",
+        r#"own: update t set b = 0, c = '{"n": 1}'"#,
+        "own: update t set a = 2",
+        "own: insert into t values (2, 1, 1, '{}'), (3, 0, 0, null)",
+        "own: update t set b = 9 where id = 2",
+        // As it began: no row of the net effect.
+        "own: insert into t values (4, 0, 0, null)",
+        "own: delete from t where id = 4",
+        "own: update t set a = 5 where id = 3",
+        "other: update t set b = 4 where id = 3",
+    ])
+    .await;
+    let changes = agent.get("/v1/runs/r/changes?net=true").await.status(200);
+    let changed = json!({"a": {"from": 0, "to": 2}, "c": {"from": {"n": 0}, "to": {"n": 1}}});
+    assert_eq!(changes.at("/data/0/changes"), changed);
+    let refused = undo(&agent, json!({})).await.fault(409, "undo_conflict");
+    assert_eq!((refused.at("/conflicts/0/id"), refused.at("/conflicts").as_array().map(Vec::len)), (json!(3), Some(1)));
+    let done = undo(&agent, json!({"on_conflict": "skip"})).await.status(200);
+    assert_eq!(done.at("/data/undone"), 2);
+    assert_eq!(rows(&agent).await, json!([row(0, 0, 0), {"id": 3, "a": 5, "b": 4, "c": null}]));
+    assert_eq!(undo(&agent, json!({"on_conflict": "skip"})).await.status(200).at("/data/undone"), 0);
+    // What the undo wrote goes back in turn, and all of it again.
+    let id = done.text("/data/run_id");
+    agent.post(&format!("/v1/runs/{id}/undo"), json!({})).await.status(200);
+    assert_eq!(rows(&agent).await[0], row(2, 0, 1));
+    agent.sql("update t set b = 0 where id = 3").await.status(200);
+    assert_eq!(undo(&agent, json!({})).await.status(200).at("/data/undone"), 3);
+    assert_eq!(rows(&agent).await, json!([row(0, 0, 0)]));
+}
