@@ -23,13 +23,13 @@ CREATE TABLE kith.shape (
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape (relation) WHERE is_current;
 COMMENT ON TABLE kith.shape IS 'What the change log knows of each table: its name, key and columns.';
-COMMENT ON COLUMN kith.shape.columns IS '{name: [number, type, modifier]}, without generated columns.';
+COMMENT ON COLUMN kith.shape.columns IS '{name: [number, type, modifier]}, without generated columns but those of the key.';
 COMMENT ON COLUMN kith.shape.exact IS 'Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.';
 COMMENT ON COLUMN kith.shape.doubtful IS 'Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).';
 COMMENT ON COLUMN kith.shape.is_styled IS 'Whether it has a column of intervals or bytea, which are written as settings of the session say.';
 COMMENT ON COLUMN kith.shape.is_deferrable IS 'Whether its key is deferrable, so that several rows can have the same key for a moment.';
 COMMENT ON COLUMN kith.shape.only_key IS 'The column of the key, if it has one column.';
-COMMENT ON COLUMN kith.shape.is_plain IS 'Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is generated, and the key has one column and is not deferrable.';
+COMMENT ON COLUMN kith.shape.is_plain IS 'Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is left out because it is generated, and the key has one column and is not deferrable.';
 COMMENT ON COLUMN kith.shape.actions IS 'The foreign keys by which a change of another row changes rows here.';
 
 CREATE TABLE kith.change (
@@ -160,13 +160,14 @@ BEGIN
       FROM pg_class c
       JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
      CROSS JOIN LATERAL (
-           SELECT jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod)) FILTER (WHERE a.attgenerated = '') AS columns,
-                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
-                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
-                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
+           SELECT jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod)) FILTER (WHERE a.is_kept) AS columns,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE NOT a.is_kept), '{}') AS generated,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.is_kept AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.is_kept AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
                     AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull AND a.attnum <> ALL (i.indkey::smallint[]))), '{}') AS doubtful,
                   coalesce(bool_or(kith.base_type(a.atttypid) IN ('interval'::regtype, 'bytea'::regtype)), false) AS is_styled
-             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
+             -- A key may have a generated column.
+             FROM (SELECT b.*, b.attgenerated = '' OR b.attnum = ANY (i.indkey::smallint[]) AS is_kept FROM pg_attribute b) a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP

@@ -151,7 +151,7 @@ CREATE TYPE kith.undo_item AS (
   key_text text,
   key_back text,
   act text,
-  via text,
+  is_aside boolean,
   key jsonb,
   back jsonb,
   back_shown jsonb,
@@ -163,9 +163,10 @@ CREATE TYPE kith.undo_item AS (
   state text,
   target jsonb,
   gone text[],
-  blamed text[]
+  blamed text[],
+  made_at timestamptz
 );
-COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end, key_back its key then. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names.';
+COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end, key_back its key then; is_aside, if only triggers of Kith''s wrote it, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back.';
 
 -- The texts of columns, as their input functions take them.
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
@@ -185,6 +186,7 @@ CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since t
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   seqs bigint[]; facts record;
+  of_pipelines constant oid[] := ARRAY['public.pipelines'::regclass, 'public.pipeline_stages'::regclass];
   request_of_entry text := (SELECT a.custom ->> 'request_id' FROM public.activity a WHERE kind = 'activity' AND a.id = target);
 BEGIN
   PERFORM kith.check_secret(secret);
@@ -200,7 +202,12 @@ BEGIN
   END IF;
   items := '{}';
   SELECT count(*) AS standing, min(c.at) AS oldest INTO facts FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL;
-  IF seqs = '{}' THEN
+  IF seqs = '{}' AND kind = 'run' AND EXISTS (SELECT FROM kith.change c WHERE c.undone_by = target) THEN
+    -- An undo that had nothing to write.
+    status := 'open';
+    is_rest := false;
+    RETURN;
+  ELSIF seqs = '{}' THEN
     status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)
                      OR kind = 'request' AND EXISTS (SELECT FROM public.activity a WHERE a.custom ->> 'request_id' = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since)
                      OR kind = 'activity' AND EXISTS (SELECT FROM public.activity a WHERE a.id = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since) THEN 'expired'
@@ -223,29 +230,29 @@ BEGIN
                 m.id = h.id AND r.oid IS NOT NULL AND h.only_key IS NOT NULL AS is_same
            FROM kith.shape h LEFT JOIN kith.shape m ON m.relation = h.relation AND m.is_current LEFT JOIN pg_class r ON r.oid = h.relation),
        noted AS MATERIALIZED (
-         SELECT c.seq, c.relation, c.key, count(*) OVER w AS times,
+         SELECT c.seq, c.relation, c.key, c.via, count(*) OVER w AS times,
                 bool_and(s.is_same AND c.exact IS NULL AND c.was IS NULL) OVER w AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_plain,
                 count(*) FILTER (WHERE c.op = 'U') OVER w AS updates, c.op
            FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL WINDOW w AS (PARTITION BY c.relation, c.key)),
        -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
        chains AS MATERIALIZED (
-         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last
-           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
+         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.is_aside
+           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = ANY (of_pipelines) AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
                    FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
           WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
-                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
-         SELECT c.relation, s.name, c.image -> s.only_key, c.key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, f.via,
+         SELECT c.relation, s.name, c.image -> s.only_key, c.key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
-                s.columns_now, '{}'
+                s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END
            FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
           CROSS JOIN LATERAL (
                 SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous
@@ -255,7 +262,8 @@ BEGIN
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NOT NULL THEN kith.key_of(n.before, s.key, s.doubtful) END AS key_back,
-                CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act, n.via,
+                CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
+                n.relation = ANY (of_pipelines) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
@@ -266,7 +274,8 @@ BEGIN
                                    WHERE (n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
                 s.columns_now,
                 CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
-                     ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone
+                     ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone,
+                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at
            FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq
                                 WHERE NOT (o.times = 1 AND o.is_plain) AND o.seq NOT IN (SELECT m.seq FROM chains h, unnest(h.members) m(seq)))) n
            JOIN shapes s ON s.id = n.shape
@@ -274,7 +283,7 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.via, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}')::kith.undo_item
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
@@ -303,28 +312,37 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.last_change IS 'The last number of the log: what this transaction changes from now on has a higher one. For the server, which knows the secret.';
 
-CREATE FUNCTION kith.is_renamed(change kith.change, planned jsonb) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT EXISTS (SELECT FROM kith.change m WHERE m.xid = (is_renamed.change).xid AND m.relation = (is_renamed.change).relation AND m.key = (is_renamed.change).key AND m.seq < (is_renamed.change).seq
-                    AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was))
-$$;
-COMMENT ON FUNCTION kith.is_renamed IS 'Whether a row is part of the plan under the key that it had before a foreign key gave it this one.';
+-- A row may be part of the plan under the key that it had before a foreign key gave it another one. One that a row of the plan is to be comes again after
+-- it is removed: a partitioned table moves rows so.
+CREATE FUNCTION kith.is_other(change kith.change, planned jsonb) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE act text := coalesce(planned ->> concat(change.relation, ' ', change.key), planned ->> concat(change.relation, ' ', change.was));
+BEGIN
+  IF act IS NULL THEN
+    act := (SELECT planned ->> concat(m.relation, ' ', m.was) FROM kith.change m
+             WHERE m.xid = change.xid AND m.relation = change.relation AND m.key = change.key AND m.seq < change.seq AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was) LIMIT 1);
+  END IF;
+  RETURN act IS NULL OR change.op = 'D' AND act <> 'delete'
+         AND NOT EXISTS (SELECT FROM kith.change n WHERE n.xid = change.xid AND n.relation = change.relation AND n.key = change.key AND n.op = 'I' AND n.seq > change.seq);
+END $$;
+COMMENT ON FUNCTION kith.is_other IS 'Whether a change of this transaction removed a row that the plan does not remove, or changed a reference of one that is not in it.';
 
--- Rows that this transaction removed, or whose references it changed, although they are not part of the plan. It is called after each statement, so it
--- must not read all changes of the transaction, nor all rows of the plan.
+-- Rows that this transaction removed, or whose references it changed, although the plan does not. It is called after each statement, so it must not read all
+-- changes of the transaction, nor all rows of the plan.
 CREATE FUNCTION kith.removes_others(secret text, since bigint, planned jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
   PERFORM kith.check_secret(secret);
   IF since = 0 THEN
-    RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                      AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c, planned));
+    RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()
+                      AND CASE c.op WHEN 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' ELSE c.via = 'cascade' END AND kith.is_other(c, planned));
   END IF;
-  RETURN EXISTS (SELECT FROM (SELECT c.* FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
-                  WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                    AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c::kith.change, planned));
+  RETURN EXISTS (SELECT FROM (SELECT c.seq, c AS change FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
+                  WHERE (c.change).xid = pg_current_xact_id_if_assigned()
+                    AND CASE (c.change).op WHEN 'D' THEN planned ->> concat((c.change).relation, ' ', (c.change).key) IS DISTINCT FROM 'delete' ELSE (c.change).via = 'cascade' END
+                    AND kith.is_other(c.change, planned));
 END $$;
-COMMENT ON FUNCTION kith.removes_others IS 'Whether rows outside the plan, {"relation key": true}, were removed. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.removes_others IS 'Whether rows were removed that the plan, {"relation key": "delete" or "write"}, does not remove. For the server, which knows the secret.';
 
 CREATE FUNCTION kith.is_cascaded(secret text, relation oid, key text, was text) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -385,13 +403,71 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.check_standing IS 'Refuses changes that are undone. For the server, which knows the secret.';
 
+-- What an undone undo had put back is as it was before it, so the changes stand that it had undone. If those are of an undo too, what that one had undone
+-- is undone again, and so on. An undo writes a row once, so it has no change of the keys that the row had in between.
+CREATE FUNCTION kith.let_stand(seqs bigint[], undos text[]) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE standing bigint[];
+BEGIN
+  -- The rows that it passed over stand with the others.
+  IF NOT EXISTS (SELECT FROM kith.change m WHERE m.run = ANY (undos) AND m.undone_by IS NULL) THEN
+    WITH changed AS (UPDATE kith.change c SET undone_by = NULL WHERE c.undone_by = ANY (undos) RETURNING c.seq) SELECT array_agg(c.seq) INTO standing FROM changed c;
+    RETURN coalesce(standing, '{}');
+  END IF;
+  WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
+       stands AS MATERIALIZED (
+         SELECT u.seq FROM undone u
+          WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
+             OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
+       moved AS MATERIALIZED (
+         SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r),
+       changed AS (
+         UPDATE kith.change AS c SET undone_by = NULL
+           FROM (SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
+          WHERE c.seq = x.seq RETURNING c.seq)
+  SELECT array_agg(c.seq) INTO standing FROM changed c;
+  RETURN coalesce(standing, '{}');
+END $$;
+COMMENT ON FUNCTION kith.let_stand IS 'Lets the changes stand that undos had undone with these changes of theirs, and returns them.';
+
+CREATE FUNCTION kith.undo_again(seqs bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE undone bigint[];
+BEGIN
+  WITH undos AS MATERIALIZED (
+         SELECT m.run, r.undo_of, m.relation, k.key FROM kith.change m JOIN kith.run r ON r.id = m.run CROSS JOIN unnest(ARRAY[m.key, m.was]) k(key)
+          WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL AND k.key IS NOT NULL),
+       -- A condition for each index.
+       targets AS MATERIALIZED (
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.run = u.undo_of WHERE c.undone_by IS NULL
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.request = u.undo_of WHERE c.undone_by IS NULL
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN public.activity a ON a.id = u.undo_of
+           JOIN kith.change c ON c.activity = a.id AND c.request IS NOT DISTINCT FROM a.custom ->> 'request_id' WHERE c.undone_by IS NULL),
+       found AS MATERIALIZED (
+         SELECT t.run, t.seq, t.relation FROM targets t
+          WHERE (t.run, t.relation, t.key) IN (SELECT u.run, u.relation, u.key FROM undos u) OR (t.run, t.relation, t.was) IN (SELECT u.run, u.relation, u.key FROM undos u)),
+       moved AS MATERIALIZED (
+         SELECT r.* FROM kith.rows_of(ARRAY(SELECT c FROM targets t JOIN kith.change c ON c.seq = t.seq WHERE t.relation IN (SELECT x.relation FROM targets x WHERE x.was IS NOT NULL))) r),
+       changed AS (
+         UPDATE kith.change AS c SET undone_by = x.run
+           FROM (SELECT f.seq, f.run FROM found f UNION SELECT o.seq, f.run FROM found f JOIN moved m ON m.seq = f.seq JOIN moved o ON o.first = m.first) x
+          WHERE c.seq = x.seq RETURNING c.seq)
+  SELECT array_agg(c.seq) INTO undone FROM changed c;
+  RETURN coalesce(undone, '{}');
+END $$;
+COMMENT ON FUNCTION kith.undo_again IS 'Marks as undone what undos had undone whose changes stand again, and returns it.';
+
 CREATE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[], wrote boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE marked bigint; undos text[];
+DECLARE marked bigint; undos text[]; turned bigint[] := seqs; run_of_level text := target; under text;
 BEGIN
   PERFORM kith.check_secret(secret);
+  undos := ARRAY(SELECT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL
+                  UNION SELECT r.id FROM kith.run r WHERE kind = 'run' AND r.id = target AND r.undo_of IS NOT NULL AND EXISTS (SELECT FROM kith.change c WHERE c.undone_by = r.id));
   -- What undoes nothing is no run.
-  IF seqs = '{}' AND NOT wrote THEN
+  IF seqs = '{}' AND NOT wrote AND undos = '{}' THEN
     DELETE FROM kith.run r WHERE r.id = end_undo.id;
     RETURN false;
   END IF;
@@ -401,25 +477,25 @@ BEGIN
   IF marked <> cardinality(seqs) THEN
     RAISE EXCEPTION 'another undo has put these rows back' USING ERRCODE = '40001';
   END IF;
-  -- What an undone undo had put back is as it was before it. An undo writes a row once, so it has no change of the keys that the row had in between.
-  undos := ARRAY(SELECT DISTINCT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL);
-  UPDATE kith.change AS c SET undone_by = NULL
-    FROM (WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
-               stands AS MATERIALIZED (
-                 SELECT u.seq FROM undone u
-                  WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
-                     OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
-               moved AS MATERIALIZED (
-                 SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r)
-          SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
-   WHERE c.seq = x.seq;
+  WHILE undos <> '{}' LOOP
+    turned := kith.undo_again(kith.let_stand(turned, undos));
+    undos := ARRAY(SELECT DISTINCT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (turned) AND r.undo_of IS NOT NULL);
+  END LOOP;
   IF kind = 'run' THEN
     UPDATE kith.run AS r SET undone_by = end_undo.id WHERE r.id = target;
-    UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
+    LOOP
+      under := (SELECT r.undo_of FROM kith.run r WHERE r.id = run_of_level);
+      UPDATE kith.run AS r SET undone_by = NULL WHERE r.id = under AND r.undone_by = run_of_level;
+      EXIT WHEN NOT FOUND;
+      run_of_level := (SELECT r.undo_of FROM kith.run r WHERE r.id = under);
+      UPDATE kith.run AS r SET undone_by = under WHERE r.id = run_of_level AND r.undone_by IS NULL;
+      EXIT WHEN NOT FOUND;
+    END LOOP;
   ELSE
     -- The request or the entries of an undo.
     UPDATE kith.run AS r SET undone_by = NULL
-     WHERE r.undone_by = ANY (undos) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.run = r.id AND c.undone_by = r.undone_by);
+     WHERE r.undone_by IN (SELECT m.run FROM kith.change m JOIN kith.run u ON u.id = m.run WHERE m.seq = ANY (seqs) AND u.undo_of IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM kith.change c WHERE c.run = r.id AND c.undone_by = r.undone_by);
   END IF;
   UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
   RETURN true;
@@ -436,7 +512,7 @@ END $$;
 COMMENT ON FUNCTION kith.undone_changes IS 'The changes that an undo put back. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.affected_by, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.texts, kith.is_renamed, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.is_cascaded, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes FROM PUBLIC;
+  kith.texts, kith.is_other, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.is_cascaded, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.let_stand, kith.undo_again, kith.end_undo, kith.undone_changes FROM PUBLIC;
 -- These require the secret.
 GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
   kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.is_cascaded, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes TO PUBLIC;

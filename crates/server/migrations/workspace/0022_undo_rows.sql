@@ -10,34 +10,37 @@ COMMENT ON FUNCTION kith.is_passing IS 'Whether an error ends an undo instead of
 
 -- The statement that puts rows of a table back. It takes arrays of keys and of texts. A move writes all rows whose keys change at once, because one may
 -- take the key of another; the columns that it does not write for a row stay as they are. The alias is no name of a column: a bare alias is read as the column of that name.
+-- A table that others inherit from has rows of its own, with their own log; a partitioned one has those of its partitions. Generated columns, which keys
+-- may have, are not written.
 --
 -- Each key is looked up in the index of the rows. If the statistics are of a time when the table was empty, any other plan compares each key with each
 -- row, and a plain equation allows it even without sequential scans: it may read the whole index. ANY does not. An array has no array of its own type.
 CREATE OR REPLACE FUNCTION kith.undo_statement(act text, relation regclass, columns jsonb, key jsonb, back jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
   SELECT CASE act
-    WHEN 'insert' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', relation,
-                         (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
-                         (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
-    WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
-                         (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'move' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
-                         (SELECT string_agg(format('%I = CASE WHEN v.x ? %L THEN (v.x ->> %L)::%s ELSE "kith:row".%I END', b.name, b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer), b.name), ', ' ORDER BY b.name)
-                            FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row".*), CASE WHEN $3 = ''{}'' THEN ''{}'' ELSE kith.exact_texts($3, "kith:row".*) END AS exact_texts FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it)
-    WHEN 'find' THEN format('SELECT v.n, NULL::text[], to_jsonb("kith:row".*) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s', relation, w.is_it)
+    WHEN 'insert' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', relation, c.names, c.texts)
+    WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', w.rows, c.written, w.is_it)
+    WHEN 'move' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', w.rows, c.written_where_given, w.is_it)
+    WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', w.rows, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row".*), CASE WHEN $3 = ''{}'' THEN ''{}'' ELSE kith.exact_texts($3, "kith:row".*) END AS exact_texts FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', w.rows, w.is_it)
+    WHEN 'find' THEN format('SELECT v.n, NULL::text[], to_jsonb("kith:row".*) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s', w.rows, w.is_it)
     WHEN 'compare' THEN (
       SELECT format('SELECT v.n, w.names, CASE WHEN "kith:row".tableoid IS NOT NULL THEN to_jsonb("kith:row".*) END
                        FROM unnest($1::jsonb[], $2::jsonb[], $3::integer[]) v(k, x, n) LEFT JOIN %s "kith:row" ON %s CROSS JOIN LATERAL (SELECT array_remove(ARRAY[%s], NULL) AS names) w
-                      WHERE "kith:row".tableoid IS NULL OR NOT coalesce(ROW(%s)) *= coalesce(ROW(%s)) AND w.names <> ''{}''', relation, w.is_it,
-                    string_agg(format('CASE WHEN num_nulls(%1$s) <> num_nulls(%2$s) OR format(''%%s'', %1$s) <> format(''%%s'', %2$s) THEN %3$L END', c.now, c.target, c.name), ', ' ORDER BY c.name),
-                    string_agg(c.now, ', ' ORDER BY c.name), string_agg(c.target, ', ' ORDER BY c.name))
+                      WHERE "kith:row".tableoid IS NULL OR NOT coalesce(ROW(%s)) *= coalesce(ROW(%s)) AND w.names <> ''{}''', w.rows, w.is_it,
+                    string_agg(format('CASE WHEN num_nulls(%1$s) <> num_nulls(%2$s) OR format(''%%s'', %1$s) <> format(''%%s'', %2$s) THEN %3$L END', t.now, t.target, t.name), ', ' ORDER BY t.name),
+                    string_agg(t.now, ', ' ORDER BY t.name), string_agg(t.target, ', ' ORDER BY t.name))
         FROM (SELECT b.name, format('"kith:row".%I', b.name) AS now, format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)) AS target
-                FROM jsonb_object_keys(back) b(name)) c) END
-    FROM (SELECT string_agg(format(CASE WHEN t.typcategory = 'A' THEN '"kith:row".%1$I = (v.k ->> %2$L)::%3$s' ELSE '"kith:row".%1$I = ANY (ARRAY[(v.k ->> %2$L)::%3$s])' END,
+                FROM jsonb_object_keys(back) b(name)) t) END
+    FROM (SELECT (SELECT CASE r.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END FROM pg_class r WHERE r.oid = relation) || relation AS rows,
+                 string_agg(format(CASE WHEN t.typcategory = 'A' THEN '"kith:row".%1$I = (v.k ->> %2$L)::%3$s' ELSE '"kith:row".%1$I = ANY (ARRAY[(v.k ->> %2$L)::%3$s])' END,
                                    k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it
-            FROM jsonb_object_keys(key) k(name) JOIN pg_type t ON t.oid = (columns -> k.name ->> 1)::oid) w
+            FROM jsonb_object_keys(key) k(name) JOIN pg_type t ON t.oid = (columns -> k.name ->> 1)::oid) w,
+         (SELECT string_agg(quote_ident(x.name), ', ' ORDER BY x.name) AS names, string_agg(x.text, ', ' ORDER BY x.name) AS texts,
+                 string_agg(format('%I = %s', x.name, x.text), ', ' ORDER BY x.name) AS written,
+                 string_agg(format('%I = CASE WHEN v.x ? %L THEN %s ELSE "kith:row".%I END', x.name, x.name, x.text, x.name), ', ' ORDER BY x.name) AS written_where_given
+            FROM (SELECT b.name, format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)) AS text FROM jsonb_object_keys(back) b(name)
+                   WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname::text = b.name AND a.attgenerated <> '')) x) c
 $$;
 COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table back, locks them, finds them, or compares them with what was put back.';
 

@@ -60,7 +60,7 @@ BEGIN
                     UNION ALL SELECT 'changed_since', wrong WHERE wrong <> '{}' LOOP
         item := kith.without_columns(item, ARRAY(SELECT jsonb_object_keys(fault.columns)));
         item.fault := fault.reason;
-        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'via', item.via);
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'is_aside', item.is_aside);
       END LOOP;
       -- What is left of an update can still go back.
       IF skips AND item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
@@ -84,18 +84,18 @@ BEGIN
                           WHERE h.fault IS NULL AND h.state IS NOT NULL AND (h.act = 'delete' OR h.act = 'update' AND h.back ?| ARRAY(SELECT jsonb_object_keys(h.key)))) LOOP
     items[number].fault := 'row_exists';
   END LOOP;
-  -- E-mails name their records without a foreign key.
-  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.name = 'emails');
+  -- E-mails name their records without a foreign key. One that was there before the record did so when the record was deleted before.
+  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.name = 'emails' AND i.fault IS NULL);
   FOR number IN SELECT i.n FROM unnest(items) i
                  WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
-                   AND CASE i.name WHEN 'contacts' THEN EXISTS (SELECT FROM public.emails e WHERE e.contact_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
-                                   WHEN 'companies' THEN EXISTS (SELECT FROM public.emails e WHERE e.company_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
-                                   WHEN 'deals' THEN EXISTS (SELECT FROM public.emails e WHERE e.deal_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails)) ELSE false END LOOP
+                   AND CASE i.name WHEN 'contacts' THEN EXISTS (SELECT FROM public.emails e WHERE e.contact_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails))
+                                   WHEN 'companies' THEN EXISTS (SELECT FROM public.emails e WHERE e.company_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails))
+                                   WHEN 'deals' THEN EXISTS (SELECT FROM public.emails e WHERE e.deal_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails)) ELSE false END LOOP
     items[number].fault := 'would_remove_others';
   END LOOP;
   FOR number IN SELECT DISTINCT i.n FROM unnest(items) i JOIN public.list_members m ON m.member_id = i.key_text JOIN public.lists l ON l.id = m.list_id AND l.target_table = i.name
                  WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
-                   AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members') LOOP
+                   AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members' AND o.fault IS NULL) LOOP
     items[number].fault := 'would_remove_others';
   END LOOP;
   FOREACH item IN ARRAY items LOOP
@@ -104,7 +104,7 @@ BEGIN
     END IF;
     -- Others that were compared have their conflict already.
     IF item.fault IS NOT NULL AND (item.fault NOT IN ('schema_changed', 'changed_since') OR item.state IS NULL) THEN
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside);
     END IF;
     item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
     items[item.n] := item;
@@ -410,7 +410,7 @@ BEGIN
     IF skips AND item.act = 'update' AND names = '{}' THEN
       names := kith.columns_in_the_way(secret, item, planned);
     END IF;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via,
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside,
                                                  'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
     rest := kith.without_columns(item, names);
     IF skips AND item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
@@ -433,7 +433,7 @@ BEGIN
   FOR stray IN SELECT s.n, s.names, s.image FROM unnest(strays) x, jsonb_to_record(x) s(n integer, names text[], image jsonb) LOOP
     item := items[stray.n];
     wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL THEN kith.as_conflict(item, stray.names, stray.image) END;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'via', 'request');
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'is_aside', false);
     item := kith.without_columns(item, stray.names);
     IF wrong IS NULL OR item.target = '{}' THEN
       item.state := 'left';
@@ -448,6 +448,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.leave_strays IS 'Leaves what triggers do not let go back, as astray() found it: columns of an update, else the whole row.';
 
+CREATE OR REPLACE FUNCTION kith.planned(items kith.undo_item[]) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  -- A row may take the key of one that is deleted.
+  SELECT coalesce(jsonb_object_agg(concat(i.relation, ' ', i.key_text), CASE i.act WHEN 'delete' THEN 'delete' ELSE 'write' END ORDER BY i.act = 'delete'), '{}') FROM unnest(items) i WHERE i.state <> 'left'
+$$;
+COMMENT ON FUNCTION kith.planned IS 'The rows of a plan that are not left, {"relation key": "delete" or "write"}.';
+
 -- It runs with the rights of the caller and compares before it writes. If it returns conflicts, the server rolls back. It waits for locks for
 -- less than the time after which PostgreSQL looks for deadlocks, and the server repeats it, so that others' transactions are not the ones that
 -- end.
@@ -457,7 +464,7 @@ SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' S
 SET lc_monetary = 'C' SET quote_all_identifiers = off SET lock_timeout = '100ms' AS $$
 DECLARE
   plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[]; narrowed integer[];
-  all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; at_once boolean := false; replay text;
+  all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; may_replay boolean; at_once boolean := false; replay text;
   passes integer := 0; most_passes CONSTANT integer := 10; most integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
@@ -466,14 +473,21 @@ BEGIN
   END IF;
   SELECT c.* INTO compared, compared_conflicts, partly FROM kith.compare_rows(plan.items, skips) c;
   SELECT o.* INTO compared, compared_conflicts FROM kith.find_obstacles(compared, compared_conflicts) o;
-  SELECT array_agg(DISTINCT i.relation), jsonb_object_agg(concat(i.relation, ' ', i.key_text), true) INTO all_relations, planned FROM unnest(compared) i;
-  planned := coalesce(planned, '{}');
+  all_relations := ARRAY(SELECT DISTINCT i.relation FROM unnest(compared) i);
   PERFORM kith.lift_seal(secret);
-  -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, and those that place deals and attach e-mails.
-  -- A foreign key may do so to a row that refers to a key that others have exchanged.
-  has_moves := EXISTS (SELECT FROM unnest(compared) i WHERE i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)));
+  -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, those that place deals and attach e-mails, and foreign
+  -- keys, which follow a key that others have exchanged, or empty a reference.
+  has_moves := EXISTS (
+    SELECT FROM unnest(compared) i
+      LEFT JOIN (SELECT f.confrelid, array_agg(a.attname::text) AS names FROM pg_constraint f JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
+                  WHERE f.contype = 'f' AND f.confupdtype IN ('c', 'n', 'd') AND f.confrelid = ANY (all_relations) GROUP BY f.confrelid) f ON f.confrelid = i.relation
+     WHERE i.act = 'update' AND (i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) OR i.back ?| f.names));
   may_stray := EXISTS (SELECT FROM unnest(compared) i WHERE i.name IN ('emails', 'deals', 'pipelines', 'pipeline_stages'))
-            OR has_moves OR EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace <> 'kith'::regnamespace);
+            OR has_moves OR EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace <> 'kith'::regnamespace)
+            OR EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = ANY (all_relations) AND f.confrelid = ANY (all_relations)
+                          AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('n', 'd')));
+  -- To put the changes themselves back takes longer, and is in vain where another row is in the way.
+  may_replay := has_moves OR (SELECT sum(cardinality(i.members)) <= 2000 FROM unnest(compared) i);
 
   -- Writes the rows. If no order of writing is right because rows have exchanged their keys, the changes themselves are put back one by one.
   -- Deferred constraints are checked at the end. If one does not hold then, all is written again with the constraints checked at once, which
@@ -481,6 +495,7 @@ BEGIN
   LOOP
     passes := passes + 1;
     items := compared;
+    planned := kith.planned(items);
     conflicts := compared_conflicts;
     narrowed := '{}';
     most := NULL;
@@ -508,17 +523,19 @@ BEGIN
         EXIT WHEN NOT EXISTS (SELECT FROM unnest(items) i WHERE i.state = 'pending');
         SELECT w.* INTO items, failing FROM kith.write_tied(secret, items, all_relations, planned, at_once) w;
         SELECT e.* INTO items, failing FROM kith.exchange_keys(secret, items, failing, partly || narrowed, planned) e;
-        IF replay IS NULL AND partly = '{}' AND narrowed = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
+        IF replay IS NULL AND partly = '{}' AND narrowed = '{}' AND failing <> '{}'
+           AND (may_replay OR EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1)) THEN
           RAISE EXCEPTION 'rows have exchanged their keys' USING ERRCODE = 'KL014';
         END IF;
         FOREACH number IN ARRAY failing LOOP
           items[number].state := 'failing';
         END LOOP;
         SELECT l.* INTO items, conflicts, narrowed FROM kith.leave_failing(secret, items, conflicts, narrowed, planned, skips) l;
+        planned := kith.planned(items);
       END LOOP;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
-      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE c ->> 'via' <> 'trigger');
+      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean);
       EXIT WHEN NOT EXISTS (SELECT FROM kith.astray(items));
       IF NOT at_once THEN
         PERFORM kith.defer_constraints(all_relations);
@@ -536,6 +553,11 @@ BEGIN
       IF state = 'KL014' THEN
         replay := 'due';
         CONTINUE;
+      ELSIF state = 'KL010' AND passes < most_passes AND EXISTS (SELECT FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'left' AND c.state <> 'left') THEN
+        -- A row that has to stay was removed with another one before that was known.
+        compared_conflicts := compared_conflicts || ARRAY(SELECT c FROM unnest(conflicts) c WHERE c <> ALL (compared_conflicts) AND (c ->> 'table', c -> 'id') IN (SELECT i.name, i.id FROM unnest(items) i WHERE i.state = 'left'));
+        compared := ARRAY(SELECT CASE WHEN i.state = 'left' THEN i ELSE c END FROM unnest(compared) c JOIN unnest(items) i ON i.n = c.n ORDER BY c.n);
+        CONTINUE;
       ELSIF state <> 'KL012' AND at_once OR kith.is_passing(state) THEN
         RAISE;
       END IF;
@@ -547,7 +569,7 @@ BEGIN
     EXIT WHEN NOT skips;
     IF passes >= most_passes THEN
       PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
-      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'via') FROM unnest(conflicts) c), 'rows', cardinality(items));
+      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'is_aside') FROM unnest(conflicts) c), 'rows', cardinality(items));
     END IF;
   END LOOP;
   undone := (SELECT count(*) FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'done' AND c.state = 'pending');
@@ -555,11 +577,11 @@ BEGIN
   seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly || narrowed));
 
   -- What triggers wrote goes back if it can. If that alone is left, the rest is undone already.
-  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE c ->> 'via' <> 'trigger') THEN
+  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean) THEN
     RETURN '{"status": "undone"}';
   END IF;
-  skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
-  conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  skipped := ARRAY(SELECT c - '{is_aside,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR (c -> 'is_aside')::boolean);
+  conflicts := ARRAY(SELECT c - 'is_aside' FROM unnest(conflicts) c WHERE NOT skips AND NOT (c -> 'is_aside')::boolean);
   PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
@@ -568,6 +590,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.undo FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.planned, kith.undo FROM PUBLIC;
 -- They run with the caller's rights.
-GRANT EXECUTE ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.undo TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.planned, kith.undo TO PUBLIC;

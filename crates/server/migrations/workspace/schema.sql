@@ -580,7 +580,7 @@ CREATE TABLE kith.shape (
   is_current boolean NOT NULL DEFAULT true,
   name text NOT NULL,
   key name[] NOT NULL,
-  columns jsonb NOT NULL,  -- {name: [number, type, modifier]}, without generated columns.
+  columns jsonb NOT NULL,  -- {name: [number, type, modifier]}, without generated columns but those of the key.
   generated name[] NOT NULL,
   exact name[] NOT NULL,  -- Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.
   doubtful name[] NOT NULL,  -- Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).
@@ -593,7 +593,7 @@ CASE
     ELSE NULL::text
 END,  -- The column of the key, if it has one column.
   is_inexact boolean DEFAULT ((exact <> '{}'::name[]) OR (doubtful <> '{}'::name[])),
-  is_plain boolean DEFAULT ((generated = '{}'::name[]) AND (exact = '{}'::name[]) AND (doubtful = '{}'::name[]) AND (NOT is_styled) AND (NOT is_deferrable) AND (cardinality(key) = 1)),  -- Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is generated, and the key has one column and is not deferrable.
+  is_plain boolean DEFAULT ((generated = '{}'::name[]) AND (exact = '{}'::name[]) AND (doubtful = '{}'::name[]) AND (NOT is_styled) AND (NOT is_deferrable) AND (cardinality(key) = 1)),  -- Whether JSON holds all rows to the letter and whatever the settings but the time zone, no column is left out because it is generated, and the key has one column and is not deferrable.
   CONSTRAINT shape_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape USING btree (relation) WHERE is_current;
@@ -1586,7 +1586,7 @@ BEGIN
                     UNION ALL SELECT 'changed_since', wrong WHERE wrong <> '{}' LOOP
         item := kith.without_columns(item, ARRAY(SELECT jsonb_object_keys(fault.columns)));
         item.fault := fault.reason;
-        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'via', item.via);
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'is_aside', item.is_aside);
       END LOOP;
       -- What is left of an update can still go back.
       IF skips AND item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
@@ -1764,11 +1764,13 @@ CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE marked bigint; undos text[];
+DECLARE marked bigint; undos text[]; turned bigint[] := seqs; run_of_level text := target; under text;
 BEGIN
   PERFORM kith.check_secret(secret);
+  undos := ARRAY(SELECT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL
+                  UNION SELECT r.id FROM kith.run r WHERE kind = 'run' AND r.id = target AND r.undo_of IS NOT NULL AND EXISTS (SELECT FROM kith.change c WHERE c.undone_by = r.id));
   -- What undoes nothing is no run.
-  IF seqs = '{}' AND NOT wrote THEN
+  IF seqs = '{}' AND NOT wrote AND undos = '{}' THEN
     DELETE FROM kith.run r WHERE r.id = end_undo.id;
     RETURN false;
   END IF;
@@ -1778,25 +1780,25 @@ BEGIN
   IF marked <> cardinality(seqs) THEN
     RAISE EXCEPTION 'another undo has put these rows back' USING ERRCODE = '40001';
   END IF;
-  -- What an undone undo had put back is as it was before it. An undo writes a row once, so it has no change of the keys that the row had in between.
-  undos := ARRAY(SELECT DISTINCT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL);
-  UPDATE kith.change AS c SET undone_by = NULL
-    FROM (WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
-               stands AS MATERIALIZED (
-                 SELECT u.seq FROM undone u
-                  WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
-                     OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
-               moved AS MATERIALIZED (
-                 SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r)
-          SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
-   WHERE c.seq = x.seq;
+  WHILE undos <> '{}' LOOP
+    turned := kith.undo_again(kith.let_stand(turned, undos));
+    undos := ARRAY(SELECT DISTINCT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (turned) AND r.undo_of IS NOT NULL);
+  END LOOP;
   IF kind = 'run' THEN
     UPDATE kith.run AS r SET undone_by = end_undo.id WHERE r.id = target;
-    UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
+    LOOP
+      under := (SELECT r.undo_of FROM kith.run r WHERE r.id = run_of_level);
+      UPDATE kith.run AS r SET undone_by = NULL WHERE r.id = under AND r.undone_by = run_of_level;
+      EXIT WHEN NOT FOUND;
+      run_of_level := (SELECT r.undo_of FROM kith.run r WHERE r.id = under);
+      UPDATE kith.run AS r SET undone_by = under WHERE r.id = run_of_level AND r.undone_by IS NULL;
+      EXIT WHEN NOT FOUND;
+    END LOOP;
   ELSE
     -- The request or the entries of an undo.
     UPDATE kith.run AS r SET undone_by = NULL
-     WHERE r.undone_by = ANY (undos) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.run = r.id AND c.undone_by = r.undone_by);
+     WHERE r.undone_by IN (SELECT m.run FROM kith.change m JOIN kith.run u ON u.id = m.run WHERE m.seq = ANY (seqs) AND u.undo_of IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM kith.change c WHERE c.run = r.id AND c.undone_by = r.undone_by);
   END IF;
   UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
   RETURN true;
@@ -1894,18 +1896,18 @@ BEGIN
                           WHERE h.fault IS NULL AND h.state IS NOT NULL AND (h.act = 'delete' OR h.act = 'update' AND h.back ?| ARRAY(SELECT jsonb_object_keys(h.key)))) LOOP
     items[number].fault := 'row_exists';
   END LOOP;
-  -- E-mails name their records without a foreign key.
-  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.name = 'emails');
+  -- E-mails name their records without a foreign key. One that was there before the record did so when the record was deleted before.
+  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.name = 'emails' AND i.fault IS NULL);
   FOR number IN SELECT i.n FROM unnest(items) i
                  WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
-                   AND CASE i.name WHEN 'contacts' THEN EXISTS (SELECT FROM public.emails e WHERE e.contact_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
-                                   WHEN 'companies' THEN EXISTS (SELECT FROM public.emails e WHERE e.company_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
-                                   WHEN 'deals' THEN EXISTS (SELECT FROM public.emails e WHERE e.deal_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails)) ELSE false END LOOP
+                   AND CASE i.name WHEN 'contacts' THEN EXISTS (SELECT FROM public.emails e WHERE e.contact_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails))
+                                   WHEN 'companies' THEN EXISTS (SELECT FROM public.emails e WHERE e.company_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails))
+                                   WHEN 'deals' THEN EXISTS (SELECT FROM public.emails e WHERE e.deal_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails)) ELSE false END LOOP
     items[number].fault := 'would_remove_others';
   END LOOP;
   FOR number IN SELECT DISTINCT i.n FROM unnest(items) i JOIN public.list_members m ON m.member_id = i.key_text JOIN public.lists l ON l.id = m.list_id AND l.target_table = i.name
                  WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
-                   AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members') LOOP
+                   AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members' AND o.fault IS NULL) LOOP
     items[number].fault := 'would_remove_others';
   END LOOP;
   FOREACH item IN ARRAY items LOOP
@@ -1914,7 +1916,7 @@ BEGIN
     END IF;
     -- Others that were compared have their conflict already.
     IF item.fault IS NOT NULL AND (item.fault NOT IN ('schema_changed', 'changed_since') OR item.state IS NULL) THEN
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside);
     END IF;
     item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
     items[item.n] := item;
@@ -2283,6 +2285,24 @@ CREATE OR REPLACE FUNCTION kith.is_logged(schema oid)
  STABLE
 RETURN (SELECT ((n.nspname <> 'information_schema'::name) AND (n.nspname !~ '^(kith|pg_)'::text)) FROM pg_namespace n WHERE (n.oid = is_logged.schema));
 
+-- Whether a change of this transaction removed a row that the plan does not remove, or changed a reference of one that is not in it.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.is_other(change kith.change, planned jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE act text := coalesce(planned ->> concat(change.relation, ' ', change.key), planned ->> concat(change.relation, ' ', change.was));
+BEGIN
+  IF act IS NULL THEN
+    act := (SELECT planned ->> concat(m.relation, ' ', m.was) FROM kith.change m
+             WHERE m.xid = change.xid AND m.relation = change.relation AND m.key = change.key AND m.seq < change.seq AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was) LIMIT 1);
+  END IF;
+  RETURN act IS NULL OR change.op = 'D' AND act <> 'delete'
+         AND NOT EXISTS (SELECT FROM kith.change n WHERE n.xid = change.xid AND n.relation = change.relation AND n.key = change.key AND n.op = 'I' AND n.seq > change.seq);
+END $function$;
+
 -- Whether an error ends an undo instead of being a conflict of a row.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.is_passing(state text)
@@ -2290,18 +2310,6 @@ CREATE OR REPLACE FUNCTION kith.is_passing(state text)
  LANGUAGE sql
  IMMUTABLE
 RETURN ((state ~~ '40%'::text) OR (state ~~ '53%'::text) OR (state = '55P03'::text) OR (state ~~ '57%'::text) OR (state ~~ 'KL00_'::text));
-
--- Whether a row is part of the plan under the key that it had before a foreign key gave it this one.
--- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.is_renamed(change kith.change, planned jsonb)
- RETURNS boolean
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  SELECT EXISTS (SELECT FROM kith.change m WHERE m.xid = (is_renamed.change).xid AND m.relation = (is_renamed.change).relation AND m.key = (is_renamed.change).key AND m.seq < (is_renamed.change).seq
-                    AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was))
-$function$;
 
 -- Whether this transaction undoes what an earlier one did.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -2430,7 +2438,7 @@ BEGIN
     IF skips AND item.act = 'update' AND names = '{}' THEN
       names := kith.columns_in_the_way(secret, item, planned);
     END IF;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via,
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside,
                                                  'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
     rest := kith.without_columns(item, names);
     IF skips AND item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
@@ -2457,7 +2465,7 @@ BEGIN
   FOR stray IN SELECT s.n, s.names, s.image FROM unnest(strays) x, jsonb_to_record(x) s(n integer, names text[], image jsonb) LOOP
     item := items[stray.n];
     wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL THEN kith.as_conflict(item, stray.names, stray.image) END;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'via', 'request');
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'is_aside', false);
     item := kith.without_columns(item, stray.names);
     IF wrong IS NULL OR item.target = '{}' THEN
       item.state := 'left';
@@ -2469,6 +2477,35 @@ BEGIN
     END IF;
     items[stray.n] := item;
   END LOOP;
+END $function$;
+
+-- Lets the changes stand that undos had undone with these changes of theirs, and returns them.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.let_stand(seqs bigint[], undos text[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE standing bigint[];
+BEGIN
+  -- The rows that it passed over stand with the others.
+  IF NOT EXISTS (SELECT FROM kith.change m WHERE m.run = ANY (undos) AND m.undone_by IS NULL) THEN
+    WITH changed AS (UPDATE kith.change c SET undone_by = NULL WHERE c.undone_by = ANY (undos) RETURNING c.seq) SELECT array_agg(c.seq) INTO standing FROM changed c;
+    RETURN coalesce(standing, '{}');
+  END IF;
+  WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
+       stands AS MATERIALIZED (
+         SELECT u.seq FROM undone u
+          WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
+             OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
+       moved AS MATERIALIZED (
+         SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r),
+       changed AS (
+         UPDATE kith.change AS c SET undone_by = NULL
+           FROM (SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
+          WHERE c.seq = x.seq RETURNING c.seq)
+  SELECT array_agg(c.seq) INTO standing FROM changed c;
+  RETURN coalesce(standing, '{}');
 END $function$;
 
 -- Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.
@@ -3070,13 +3107,14 @@ BEGIN
       FROM pg_class c
       JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
      CROSS JOIN LATERAL (
-           SELECT jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod)) FILTER (WHERE a.attgenerated = '') AS columns,
-                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
-                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
-                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
+           SELECT jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod)) FILTER (WHERE a.is_kept) AS columns,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE NOT a.is_kept), '{}') AS generated,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.is_kept AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.is_kept AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
                     AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull AND a.attnum <> ALL (i.indkey::smallint[]))), '{}') AS doubtful,
                   coalesce(bool_or(kith.base_type(a.atttypid) IN ('interval'::regtype, 'bytea'::regtype)), false) AS is_styled
-             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
+             -- A key may have a generated column.
+             FROM (SELECT b.*, b.attgenerated = '' OR b.attnum = ANY (i.indkey::smallint[]) AS is_kept FROM pg_attribute b) a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
@@ -3335,8 +3373,8 @@ BEGIN
             HINT = 'Create the pipeline first, or leave it out for the default one.';
   END IF;
   -- If no stage is given, or on a move to another pipeline only the old one, the deal goes to the first stage. If the statement
-  -- names the old stage, kith_place_named has called this function before, with an argument.
-  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
+  -- names the old stage, kith_place_named has called this function before, with an argument. Undo writes only what has changed.
+  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline AND NOT kith.is_undo()) THEN
     SELECT s.key INTO found_stage FROM public.pipeline_stages s
      WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL ORDER BY s.position, s.created_at, s.id LIMIT 1;
     IF FOUND THEN
@@ -3478,6 +3516,18 @@ BEGIN
   END IF;
   RETURN NEW;
 END $function$;
+
+-- The rows of a plan that are not left, {"relation key": "delete" or "write"}.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.planned(items kith.undo_item[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  -- A row may take the key of one that is deleted.
+  SELECT coalesce(jsonb_object_agg(concat(i.relation, ' ', i.key_text), CASE i.act WHEN 'delete' THEN 'delete' ELSE 'write' END ORDER BY i.act = 'delete'), '{}') FROM unnest(items) i WHERE i.state <> 'left'
+$function$;
 
 -- Numbers changes as published. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -4009,7 +4059,7 @@ BEGIN
   END IF;
 END $function$;
 
--- Whether rows outside the plan, {"relation key": true}, were removed. For the server, which knows the secret.
+-- Whether rows were removed that the plan, {"relation key": "delete" or "write"}, does not remove. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.removes_others(secret text, since bigint, planned jsonb)
  RETURNS boolean
@@ -4021,12 +4071,13 @@ AS $function$
 BEGIN
   PERFORM kith.check_secret(secret);
   IF since = 0 THEN
-    RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                      AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c, planned));
+    RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()
+                      AND CASE c.op WHEN 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' ELSE c.via = 'cascade' END AND kith.is_other(c, planned));
   END IF;
-  RETURN EXISTS (SELECT FROM (SELECT c.* FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
-                  WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op = 'D' OR c.via = 'cascade')
-                    AND NOT planned ? concat(c.relation, ' ', c.key) AND NOT planned ? concat(c.relation, ' ', coalesce(c.was, c.key)) AND NOT kith.is_renamed(c::kith.change, planned));
+  RETURN EXISTS (SELECT FROM (SELECT c.seq, c AS change FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
+                  WHERE (c.change).xid = pg_current_xact_id_if_assigned()
+                    AND CASE (c.change).op WHEN 'D' THEN planned ->> concat((c.change).relation, ' ', (c.change).key) IS DISTINCT FROM 'delete' ELSE (c.change).via = 'cascade' END
+                    AND kith.is_other(c.change, planned));
 END $function$;
 
 -- Has rows that refer to one record refer to another one, and drops those that are there already.
@@ -4826,7 +4877,7 @@ CREATE OR REPLACE FUNCTION kith.undo(secret text, id text, kind text, target tex
 AS $function$
 DECLARE
   plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[]; narrowed integer[];
-  all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; at_once boolean := false; replay text;
+  all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; may_replay boolean; at_once boolean := false; replay text;
   passes integer := 0; most_passes CONSTANT integer := 10; most integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
@@ -4835,14 +4886,21 @@ BEGIN
   END IF;
   SELECT c.* INTO compared, compared_conflicts, partly FROM kith.compare_rows(plan.items, skips) c;
   SELECT o.* INTO compared, compared_conflicts FROM kith.find_obstacles(compared, compared_conflicts) o;
-  SELECT array_agg(DISTINCT i.relation), jsonb_object_agg(concat(i.relation, ' ', i.key_text), true) INTO all_relations, planned FROM unnest(compared) i;
-  planned := coalesce(planned, '{}');
+  all_relations := ARRAY(SELECT DISTINCT i.relation FROM unnest(compared) i);
   PERFORM kith.lift_seal(secret);
-  -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, and those that place deals and attach e-mails.
-  -- A foreign key may do so to a row that refers to a key that others have exchanged.
-  has_moves := EXISTS (SELECT FROM unnest(compared) i WHERE i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)));
+  -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, those that place deals and attach e-mails, and foreign
+  -- keys, which follow a key that others have exchanged, or empty a reference.
+  has_moves := EXISTS (
+    SELECT FROM unnest(compared) i
+      LEFT JOIN (SELECT f.confrelid, array_agg(a.attname::text) AS names FROM pg_constraint f JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
+                  WHERE f.contype = 'f' AND f.confupdtype IN ('c', 'n', 'd') AND f.confrelid = ANY (all_relations) GROUP BY f.confrelid) f ON f.confrelid = i.relation
+     WHERE i.act = 'update' AND (i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) OR i.back ?| f.names));
   may_stray := EXISTS (SELECT FROM unnest(compared) i WHERE i.name IN ('emails', 'deals', 'pipelines', 'pipeline_stages'))
-            OR has_moves OR EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace <> 'kith'::regnamespace);
+            OR has_moves OR EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace <> 'kith'::regnamespace)
+            OR EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = ANY (all_relations) AND f.confrelid = ANY (all_relations)
+                          AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('n', 'd')));
+  -- To put the changes themselves back takes longer, and is in vain where another row is in the way.
+  may_replay := has_moves OR (SELECT sum(cardinality(i.members)) <= 2000 FROM unnest(compared) i);
 
   -- Writes the rows. If no order of writing is right because rows have exchanged their keys, the changes themselves are put back one by one.
   -- Deferred constraints are checked at the end. If one does not hold then, all is written again with the constraints checked at once, which
@@ -4850,6 +4908,7 @@ BEGIN
   LOOP
     passes := passes + 1;
     items := compared;
+    planned := kith.planned(items);
     conflicts := compared_conflicts;
     narrowed := '{}';
     most := NULL;
@@ -4877,17 +4936,19 @@ BEGIN
         EXIT WHEN NOT EXISTS (SELECT FROM unnest(items) i WHERE i.state = 'pending');
         SELECT w.* INTO items, failing FROM kith.write_tied(secret, items, all_relations, planned, at_once) w;
         SELECT e.* INTO items, failing FROM kith.exchange_keys(secret, items, failing, partly || narrowed, planned) e;
-        IF replay IS NULL AND partly = '{}' AND narrowed = '{}' AND EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1) THEN
+        IF replay IS NULL AND partly = '{}' AND narrowed = '{}' AND failing <> '{}'
+           AND (may_replay OR EXISTS (SELECT FROM unnest(items) i WHERE i.n = ANY (failing) AND cardinality(i.members) > 1)) THEN
           RAISE EXCEPTION 'rows have exchanged their keys' USING ERRCODE = 'KL014';
         END IF;
         FOREACH number IN ARRAY failing LOOP
           items[number].state := 'failing';
         END LOOP;
         SELECT l.* INTO items, conflicts, narrowed FROM kith.leave_failing(secret, items, conflicts, narrowed, planned, skips) l;
+        planned := kith.planned(items);
       END LOOP;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
-      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE c ->> 'via' <> 'trigger');
+      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean);
       EXIT WHEN NOT EXISTS (SELECT FROM kith.astray(items));
       IF NOT at_once THEN
         PERFORM kith.defer_constraints(all_relations);
@@ -4905,6 +4966,11 @@ BEGIN
       IF state = 'KL014' THEN
         replay := 'due';
         CONTINUE;
+      ELSIF state = 'KL010' AND passes < most_passes AND EXISTS (SELECT FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'left' AND c.state <> 'left') THEN
+        -- A row that has to stay was removed with another one before that was known.
+        compared_conflicts := compared_conflicts || ARRAY(SELECT c FROM unnest(conflicts) c WHERE c <> ALL (compared_conflicts) AND (c ->> 'table', c -> 'id') IN (SELECT i.name, i.id FROM unnest(items) i WHERE i.state = 'left'));
+        compared := ARRAY(SELECT CASE WHEN i.state = 'left' THEN i ELSE c END FROM unnest(compared) c JOIN unnest(items) i ON i.n = c.n ORDER BY c.n);
+        CONTINUE;
       ELSIF state <> 'KL012' AND at_once OR kith.is_passing(state) THEN
         RAISE;
       END IF;
@@ -4916,7 +4982,7 @@ BEGIN
     EXIT WHEN NOT skips;
     IF passes >= most_passes THEN
       PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
-      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'via') FROM unnest(conflicts) c), 'rows', cardinality(items));
+      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'is_aside') FROM unnest(conflicts) c), 'rows', cardinality(items));
     END IF;
   END LOOP;
   undone := (SELECT count(*) FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'done' AND c.state = 'pending');
@@ -4924,16 +4990,49 @@ BEGIN
   seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly || narrowed));
 
   -- What triggers wrote goes back if it can. If that alone is left, the rest is undone already.
-  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE c ->> 'via' <> 'trigger') THEN
+  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean) THEN
     RETURN '{"status": "undone"}';
   END IF;
-  skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
-  conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  skipped := ARRAY(SELECT c - '{is_aside,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR (c -> 'is_aside')::boolean);
+  conflicts := ARRAY(SELECT c - 'is_aside' FROM unnest(conflicts) c WHERE NOT skips AND NOT (c -> 'is_aside')::boolean);
   PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
   RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', kith.end_undo(secret, id, kind, target, seqs, undone > 0));
+END $function$;
+
+-- Marks as undone what undos had undone whose changes stand again, and returns it.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.undo_again(seqs bigint[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE undone bigint[];
+BEGIN
+  WITH undos AS MATERIALIZED (
+         SELECT m.run, r.undo_of, m.relation, k.key FROM kith.change m JOIN kith.run r ON r.id = m.run CROSS JOIN unnest(ARRAY[m.key, m.was]) k(key)
+          WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL AND k.key IS NOT NULL),
+       -- A condition for each index.
+       targets AS MATERIALIZED (
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.run = u.undo_of WHERE c.undone_by IS NULL
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.request = u.undo_of WHERE c.undone_by IS NULL
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN public.activity a ON a.id = u.undo_of
+           JOIN kith.change c ON c.activity = a.id AND c.request IS NOT DISTINCT FROM a.custom ->> 'request_id' WHERE c.undone_by IS NULL),
+       found AS MATERIALIZED (
+         SELECT t.run, t.seq, t.relation FROM targets t
+          WHERE (t.run, t.relation, t.key) IN (SELECT u.run, u.relation, u.key FROM undos u) OR (t.run, t.relation, t.was) IN (SELECT u.run, u.relation, u.key FROM undos u)),
+       moved AS MATERIALIZED (
+         SELECT r.* FROM kith.rows_of(ARRAY(SELECT c FROM targets t JOIN kith.change c ON c.seq = t.seq WHERE t.relation IN (SELECT x.relation FROM targets x WHERE x.was IS NOT NULL))) r),
+       changed AS (
+         UPDATE kith.change AS c SET undone_by = x.run
+           FROM (SELECT f.seq, f.run FROM found f UNION SELECT o.seq, f.run FROM found f JOIN moved m ON m.seq = f.seq JOIN moved o ON o.first = m.first) x
+          WHERE c.seq = x.seq RETURNING c.seq)
+  SELECT array_agg(c.seq) INTO undone FROM changed c;
+  RETURN coalesce(undone, '{}');
 END $function$;
 
 -- What undoing a run, a request or a change would put back, and whether a part is undone already. For the server, which knows the secret.
@@ -4946,6 +5045,7 @@ CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, k
 AS $function$
 DECLARE
   seqs bigint[]; facts record;
+  of_pipelines constant oid[] := ARRAY['public.pipelines'::regclass, 'public.pipeline_stages'::regclass];
   request_of_entry text := (SELECT a.custom ->> 'request_id' FROM public.activity a WHERE kind = 'activity' AND a.id = target);
 BEGIN
   PERFORM kith.check_secret(secret);
@@ -4961,7 +5061,12 @@ BEGIN
   END IF;
   items := '{}';
   SELECT count(*) AS standing, min(c.at) AS oldest INTO facts FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL;
-  IF seqs = '{}' THEN
+  IF seqs = '{}' AND kind = 'run' AND EXISTS (SELECT FROM kith.change c WHERE c.undone_by = target) THEN
+    -- An undo that had nothing to write.
+    status := 'open';
+    is_rest := false;
+    RETURN;
+  ELSIF seqs = '{}' THEN
     status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)
                      OR kind = 'request' AND EXISTS (SELECT FROM public.activity a WHERE a.custom ->> 'request_id' = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since)
                      OR kind = 'activity' AND EXISTS (SELECT FROM public.activity a WHERE a.id = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since) THEN 'expired'
@@ -4984,29 +5089,29 @@ BEGIN
                 m.id = h.id AND r.oid IS NOT NULL AND h.only_key IS NOT NULL AS is_same
            FROM kith.shape h LEFT JOIN kith.shape m ON m.relation = h.relation AND m.is_current LEFT JOIN pg_class r ON r.oid = h.relation),
        noted AS MATERIALIZED (
-         SELECT c.seq, c.relation, c.key, count(*) OVER w AS times,
+         SELECT c.seq, c.relation, c.key, c.via, count(*) OVER w AS times,
                 bool_and(s.is_same AND c.exact IS NULL AND c.was IS NULL) OVER w AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_plain,
                 count(*) FILTER (WHERE c.op = 'U') OVER w AS updates, c.op
            FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL WINDOW w AS (PARTITION BY c.relation, c.key)),
        -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
        chains AS MATERIALIZED (
-         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last
-           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
+         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.is_aside
+           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = ANY (of_pipelines) AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
                    FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
           WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
-                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
-         SELECT c.relation, s.name, c.image -> s.only_key, c.key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, f.via,
+         SELECT c.relation, s.name, c.image -> s.only_key, c.key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
-                s.columns_now, '{}'
+                s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END
            FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
           CROSS JOIN LATERAL (
                 SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous
@@ -5016,7 +5121,8 @@ BEGIN
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NOT NULL THEN kith.key_of(n.before, s.key, s.doubtful) END AS key_back,
-                CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act, n.via,
+                CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
+                n.relation = ANY (of_pipelines) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
@@ -5027,7 +5133,8 @@ BEGIN
                                    WHERE (n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
                 s.columns_now,
                 CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
-                     ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone
+                     ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone,
+                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at
            FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq
                                 WHERE NOT (o.times = 1 AND o.is_plain) AND o.seq NOT IN (SELECT m.seq FROM chains h, unnest(h.members) m(seq)))) n
            JOIN shapes s ON s.id = n.shape
@@ -5035,7 +5142,7 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.via, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}')::kith.undo_item
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
@@ -5057,28 +5164,29 @@ CREATE OR REPLACE FUNCTION kith.undo_statement(act text, relation regclass, colu
  SET quote_all_identifiers TO 'off'
 AS $function$
   SELECT CASE act
-    WHEN 'insert' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', relation,
-                         (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
-                         (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
-    WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
-                         (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'move' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
-                         (SELECT string_agg(format('%I = CASE WHEN v.x ? %L THEN (v.x ->> %L)::%s ELSE "kith:row".%I END', b.name, b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer), b.name), ', ' ORDER BY b.name)
-                            FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row".*), CASE WHEN $3 = ''{}'' THEN ''{}'' ELSE kith.exact_texts($3, "kith:row".*) END AS exact_texts FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it)
-    WHEN 'find' THEN format('SELECT v.n, NULL::text[], to_jsonb("kith:row".*) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s', relation, w.is_it)
+    WHEN 'insert' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', relation, c.names, c.texts)
+    WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', w.rows, c.written, w.is_it)
+    WHEN 'move' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', w.rows, c.written_where_given, w.is_it)
+    WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', w.rows, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row".*), CASE WHEN $3 = ''{}'' THEN ''{}'' ELSE kith.exact_texts($3, "kith:row".*) END AS exact_texts FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', w.rows, w.is_it)
+    WHEN 'find' THEN format('SELECT v.n, NULL::text[], to_jsonb("kith:row".*) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s', w.rows, w.is_it)
     WHEN 'compare' THEN (
       SELECT format('SELECT v.n, w.names, CASE WHEN "kith:row".tableoid IS NOT NULL THEN to_jsonb("kith:row".*) END
                        FROM unnest($1::jsonb[], $2::jsonb[], $3::integer[]) v(k, x, n) LEFT JOIN %s "kith:row" ON %s CROSS JOIN LATERAL (SELECT array_remove(ARRAY[%s], NULL) AS names) w
-                      WHERE "kith:row".tableoid IS NULL OR NOT coalesce(ROW(%s)) *= coalesce(ROW(%s)) AND w.names <> ''{}''', relation, w.is_it,
-                    string_agg(format('CASE WHEN num_nulls(%1$s) <> num_nulls(%2$s) OR format(''%%s'', %1$s) <> format(''%%s'', %2$s) THEN %3$L END', c.now, c.target, c.name), ', ' ORDER BY c.name),
-                    string_agg(c.now, ', ' ORDER BY c.name), string_agg(c.target, ', ' ORDER BY c.name))
+                      WHERE "kith:row".tableoid IS NULL OR NOT coalesce(ROW(%s)) *= coalesce(ROW(%s)) AND w.names <> ''{}''', w.rows, w.is_it,
+                    string_agg(format('CASE WHEN num_nulls(%1$s) <> num_nulls(%2$s) OR format(''%%s'', %1$s) <> format(''%%s'', %2$s) THEN %3$L END', t.now, t.target, t.name), ', ' ORDER BY t.name),
+                    string_agg(t.now, ', ' ORDER BY t.name), string_agg(t.target, ', ' ORDER BY t.name))
         FROM (SELECT b.name, format('"kith:row".%I', b.name) AS now, format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)) AS target
-                FROM jsonb_object_keys(back) b(name)) c) END
-    FROM (SELECT string_agg(format(CASE WHEN t.typcategory = 'A' THEN '"kith:row".%1$I = (v.k ->> %2$L)::%3$s' ELSE '"kith:row".%1$I = ANY (ARRAY[(v.k ->> %2$L)::%3$s])' END,
+                FROM jsonb_object_keys(back) b(name)) t) END
+    FROM (SELECT (SELECT CASE r.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END FROM pg_class r WHERE r.oid = relation) || relation AS rows,
+                 string_agg(format(CASE WHEN t.typcategory = 'A' THEN '"kith:row".%1$I = (v.k ->> %2$L)::%3$s' ELSE '"kith:row".%1$I = ANY (ARRAY[(v.k ->> %2$L)::%3$s])' END,
                                    k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it
-            FROM jsonb_object_keys(key) k(name) JOIN pg_type t ON t.oid = (columns -> k.name ->> 1)::oid) w
+            FROM jsonb_object_keys(key) k(name) JOIN pg_type t ON t.oid = (columns -> k.name ->> 1)::oid) w,
+         (SELECT string_agg(quote_ident(x.name), ', ' ORDER BY x.name) AS names, string_agg(x.text, ', ' ORDER BY x.name) AS texts,
+                 string_agg(format('%I = %s', x.name, x.text), ', ' ORDER BY x.name) AS written,
+                 string_agg(format('%I = CASE WHEN v.x ? %L THEN %s ELSE "kith:row".%I END', x.name, x.name, x.text, x.name), ', ' ORDER BY x.name) AS written_where_given
+            FROM (SELECT b.name, format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)) AS text FROM jsonb_object_keys(back) b(name)
+                   WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname::text = b.name AND a.attgenerated <> '')) x) c
 $function$;
 
 -- The changes that an undo put back. For the server, which knows the secret.
