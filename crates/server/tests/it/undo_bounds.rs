@@ -171,6 +171,23 @@ async fn a_run_says_what_it_cannot_undo() {
     }
 }
 
+/// Kith makes the index of a custom field and drops it, in an undo too. An index of the workspace's own stays.
+#[tokio::test]
+async fn a_custom_field_goes_with_its_index() {
+    let agent = agent().await;
+    let field = json!({"object_type": "contact", "key": "tier", "type": "text"}).to_string();
+    let headers = [("content-type", "application/json"), ("x-run-id", "field")];
+    agent.send(Method::POST, "/v1/schema/fields", &headers, field).await.status(201);
+    let shown = agent.get("/v1/runs/field").await.status(200);
+    assert_eq!((shown.at("/data/undoable"), shown.at("/data/why")), (json!("whole"), json!([])));
+    let indexes = "select count(*) as v from pg_indexes where indexdef like '%tier%'";
+    assert_eq!(agent.sql(indexes).await.v(), 1);
+    agent.post("/v1/runs/field/undo", json!({})).await.status(200);
+    assert_eq!(agent.sql(indexes).await.v(), 0);
+    sql_in_run(&agent, "own", "create index own on contacts (title)").await;
+    assert_eq!(agent.get("/v1/runs/own").await.status(200).at("/data/why"), json!(["CREATE INDEX"]));
+}
+
 #[tokio::test]
 async fn each_thing_in_the_way_has_its_reason() {
     let agent = agent().await;
