@@ -149,7 +149,6 @@ CREATE TYPE kith.undo_item AS (
   name text,
   id jsonb,
   key_text text,
-  key_back text,
   act text,
   is_aside boolean,
   key jsonb,
@@ -166,7 +165,7 @@ CREATE TYPE kith.undo_item AS (
   blamed text[],
   made_at timestamptz
 );
-COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end, key_back its key then; is_aside, if only triggers of Kith''s wrote it, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back.';
+COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end; is_aside, if only triggers of Kith''s wrote it, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back.';
 
 -- The texts of columns, as their input functions take them.
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
@@ -243,14 +242,14 @@ BEGIN
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
                 ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
-         SELECT c.relation, s.name, c.image -> s.only_key, c.key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
                 s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END
            FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
@@ -261,7 +260,6 @@ BEGIN
           WHERE f.op = 'I' OR b.previous <> '{}'),
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
-                CASE WHEN n.before IS NOT NULL THEN kith.key_of(n.before, s.key, s.doubtful) END AS key_back,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
                 n.relation = ANY (of_pipelines) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
@@ -283,7 +281,7 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
@@ -344,32 +342,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.removes_others IS 'Whether rows were removed that the plan, {"relation key": "delete" or "write"}, does not remove. For the server, which knows the secret.';
 
-CREATE FUNCTION kith.is_cascaded(secret text, relation oid, key text, was text) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  PERFORM kith.check_secret(secret);
-  RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = is_cascaded.relation AND c.key = is_cascaded.key AND c.was = is_cascaded.was
-                    AND c.via = 'cascade');
-END $$;
-COMMENT ON FUNCTION kith.is_cascaded IS 'Whether a foreign key gave a row this key in this transaction. For the server, which knows the secret.';
-
 -- Another row may get the old key of such a row afterwards, so the first change counts.
-CREATE FUNCTION kith.cascaded_keys(secret text, relation oid, was text[]) RETURNS jsonb[]
+CREATE FUNCTION kith.cascaded_keys(secret text, relation oid, keys text[]) RETURNS TABLE (was text, key jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 DECLARE shape kith.shape;
 BEGIN
   PERFORM kith.check_secret(secret);
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = cascaded_keys.relation AND s.is_current;
   IF NOT EXISTS (SELECT FROM jsonb_array_elements(shape.actions) a WHERE a.value ->> 'on_update' <> 'a' AND a.value -> 'columns' ?| shape.key::text[]) THEN
-    RETURN '{}';
+    RETURN;
   END IF;
-  RETURN ARRAY(
-    SELECT kith.texts((SELECT jsonb_object_agg(k.name, x.image -> k.name::text) FROM unnest(shape.key) k(name)), x.exact -> 'row',
-                      ARRAY(SELECT c.key FROM jsonb_each(shape.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype))
-      FROM (SELECT DISTINCT ON (c.was) c.image, c.exact FROM kith.change c
-             WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = cascaded_keys.relation AND c.was = ANY (cascaded_keys.was) AND c.via = 'cascade' ORDER BY c.was, c.seq) x);
+  RETURN QUERY
+    SELECT x.was, kith.texts((SELECT jsonb_object_agg(k.name, x.image -> k.name::text) FROM unnest(shape.key) k(name)), x.exact -> 'row',
+                             ARRAY(SELECT c.key FROM jsonb_each(shape.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype))
+      FROM (SELECT DISTINCT ON (c.was) c.was, c.image, c.exact FROM kith.change c
+             WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = cascaded_keys.relation AND c.was = ANY (cascaded_keys.keys) AND c.via = 'cascade' ORDER BY c.was, c.seq) x;
 END $$;
-COMMENT ON FUNCTION kith.cascaded_keys IS 'The keys that foreign keys gave to rows which had these keys before this transaction, as texts. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.cascaded_keys IS 'The keys, as texts, that foreign keys gave in this transaction to rows which had these keys. For the server, which knows the secret.';
 
 -- The last change goes first. What a foreign key did comes after its cause: a row that a cascade deleted refers to the row that was deleted before it.
 CREATE FUNCTION kith.steps_back(secret text, seqs bigint[]) RETURNS TABLE (relation oid, act text, via text, columns jsonb, key jsonb, back jsonb)
@@ -512,7 +502,7 @@ END $$;
 COMMENT ON FUNCTION kith.undone_changes IS 'The changes that an undo put back. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.affected_by, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.texts, kith.is_other, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.is_cascaded, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.let_stand, kith.undo_again, kith.end_undo, kith.undone_changes FROM PUBLIC;
+  kith.texts, kith.is_other, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.let_stand, kith.undo_again, kith.end_undo, kith.undone_changes FROM PUBLIC;
 -- These require the secret.
 GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.is_cascaded, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes TO PUBLIC;
+  kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes TO PUBLIC;

@@ -181,31 +181,29 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.columns_in_the_way IS 'The columns of an update that cannot be written, found by writing them one by one. Writes nothing.';
 
--- A foreign key that gave a row its new key gives it the old one back, with the row that it refers to. Only the log tells this from another row that
--- has that key.
+-- A foreign key gives a row another key when the row goes back that it refers to. Only the log tells which row it is then.
 CREATE OR REPLACE FUNCTION kith.follow_cascades(secret text, INOUT items kith.undo_item[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE followed kith.undo_item[]; strays integer[];
+DECLARE batch record; moved jsonb := '{}';
 BEGIN
-  followed := ARRAY(
-    SELECT jsonb_populate_record(i, jsonb_build_object('state', 'done', 'target', (SELECT jsonb_object_agg(k.name, i.back -> k.name) FROM jsonb_object_keys(i.key) k(name) WHERE i.back ? k.name)))
-      FROM unnest(items) i
-     WHERE i.state = 'pending' AND i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AND kith.is_cascaded(secret, i.relation, i.key_back, i.key_text));
-  IF followed = '{}' THEN
-    RETURN;
+  FOR batch IN SELECT i.relation, array_agg(i.key_text) AS keys FROM unnest(items) i WHERE i.state = 'pending' AND i.act = 'update' GROUP BY i.relation LOOP
+    moved := moved || (SELECT coalesce(jsonb_object_agg(concat(batch.relation, ' ', c.was), c.key), '{}') FROM kith.cascaded_keys(secret, batch.relation, batch.keys) c);
+  END LOOP;
+  IF moved <> '{}' THEN
+    items := ARRAY(
+      SELECT CASE WHEN m.key IS NULL OR i.state <> 'pending' OR i.act <> 'update' THEN i
+                  ELSE jsonb_populate_record(i, jsonb_build_object('key', m.key, 'back', r.back, 'state', CASE r.back WHEN '{}' THEN 'done' ELSE 'pending' END)) END
+        FROM unnest(items) i
+       CROSS JOIN LATERAL (SELECT moved -> concat(i.relation, ' ', i.key_text) AS key) m
+       CROSS JOIN LATERAL (SELECT i.back - ARRAY(SELECT k.key FROM jsonb_each(m.key) k WHERE k.value = i.back -> k.key) AS back) r
+       ORDER BY i.n);
   END IF;
-  strays := ARRAY(SELECT a.n FROM kith.astray(followed) a);
-  items := ARRAY(
-    SELECT CASE WHEN f.n IS NULL OR f.n = ANY (strays) THEN i
-                ELSE jsonb_populate_record(i, jsonb_build_object('key', kith.key_after(i.key, i.back), 'back', i.back - ARRAY(SELECT jsonb_object_keys(f.target)),
-                                                                 'state', CASE WHEN i.back - ARRAY(SELECT jsonb_object_keys(f.target)) = '{}' THEN 'done' ELSE 'pending' END)) END
-      FROM unnest(items) i LEFT JOIN unnest(followed) f ON f.n = i.n ORDER BY i.n);
 END $$;
-COMMENT ON FUNCTION kith.follow_cascades IS 'Of rows whose keys foreign keys have put back, leaves what remains to be written. Rows without a remainder are done.';
+COMMENT ON FUNCTION kith.follow_cascades IS 'Finds pending updates of rows that foreign keys have given other keys, and leaves what remains to be written. Rows without a remainder are done.';
 
 CREATE OR REPLACE FUNCTION kith.delete_moved(secret text, relation regclass, columns jsonb, keys text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE keys_now constant jsonb[] := kith.cascaded_keys(secret, relation, keys);
+DECLARE keys_now constant jsonb[] := ARRAY(SELECT c.key FROM kith.cascaded_keys(secret, relation, keys) c);
 BEGIN
   IF keys_now <> '{}' THEN
     PERFORM kith.write_back(kith.undo_statement('delete', relation, columns, keys_now[1], NULL), keys_now, '{}');
@@ -311,10 +309,13 @@ BEGIN
             item.act := 'update';
             item.key := kith.key_after(item.key, item.back);
           END IF;
-          item := (kith.follow_cascades(secret, ARRAY[item]))[1];
-          touched := CASE WHEN item.state = 'done' THEN 1 ELSE kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]) END;
+          touched := kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]);
           IF item.act = 'delete' AND touched = 0 THEN
             PERFORM kith.delete_moved(secret, item.relation, item.columns, ARRAY[item.key_text]);
+          ELSIF item.act = 'update' AND touched = 0 AND written[number] IS NULL THEN
+            item := (kith.follow_cascades(secret, ARRAY[item]))[1];
+            touched := CASE item.state WHEN 'done' THEN 1
+                                       ELSE kith.write_back(kith.undo_statement('update', item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]) END;
           END IF;
           IF item.act <> 'delete' AND touched <> 1 THEN
             RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';

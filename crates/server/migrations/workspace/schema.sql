@@ -1158,26 +1158,27 @@ BEGIN
   RETURN NULL;
 END $function$;
 
--- The keys that foreign keys gave to rows which had these keys before this transaction, as texts. For the server, which knows the secret.
+-- The keys, as texts, that foreign keys gave in this transaction to rows which had these keys. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.cascaded_keys(secret text, relation oid, was text[])
- RETURNS jsonb[]
+CREATE OR REPLACE FUNCTION kith.cascaded_keys(secret text, relation oid, keys text[])
+ RETURNS TABLE(was text, key jsonb)
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+#variable_conflict use_column
 DECLARE shape kith.shape;
 BEGIN
   PERFORM kith.check_secret(secret);
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = cascaded_keys.relation AND s.is_current;
   IF NOT EXISTS (SELECT FROM jsonb_array_elements(shape.actions) a WHERE a.value ->> 'on_update' <> 'a' AND a.value -> 'columns' ?| shape.key::text[]) THEN
-    RETURN '{}';
+    RETURN;
   END IF;
-  RETURN ARRAY(
-    SELECT kith.texts((SELECT jsonb_object_agg(k.name, x.image -> k.name::text) FROM unnest(shape.key) k(name)), x.exact -> 'row',
-                      ARRAY(SELECT c.key FROM jsonb_each(shape.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype))
-      FROM (SELECT DISTINCT ON (c.was) c.image, c.exact FROM kith.change c
-             WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = cascaded_keys.relation AND c.was = ANY (cascaded_keys.was) AND c.via = 'cascade' ORDER BY c.was, c.seq) x);
+  RETURN QUERY
+    SELECT x.was, kith.texts((SELECT jsonb_object_agg(k.name, x.image -> k.name::text) FROM unnest(shape.key) k(name)), x.exact -> 'row',
+                             ARRAY(SELECT c.key FROM jsonb_each(shape.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype))
+      FROM (SELECT DISTINCT ON (c.was) c.was, c.image, c.exact FROM kith.change c
+             WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = cascaded_keys.relation AND c.was = ANY (cascaded_keys.keys) AND c.via = 'cascade' ORDER BY c.was, c.seq) x;
 END $function$;
 
 -- The changes of runs that are not undone, of each run the first ones. For the server, which knows the secret.
@@ -1721,7 +1722,7 @@ CREATE OR REPLACE FUNCTION kith.delete_moved(secret text, relation regclass, col
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE keys_now constant jsonb[] := kith.cascaded_keys(secret, relation, keys);
+DECLARE keys_now constant jsonb[] := ARRAY(SELECT c.key FROM kith.cascaded_keys(secret, relation, keys) c);
 BEGIN
   IF keys_now <> '{}' THEN
     PERFORM kith.write_back(kith.undo_statement('delete', relation, columns, keys_now[1], NULL), keys_now, '{}');
@@ -1960,28 +1961,27 @@ BEGIN
   RETURN kith.shown_run(found_run);
 END $function$;
 
--- Of rows whose keys foreign keys have put back, leaves what remains to be written. Rows without a remainder are done.
+-- Finds pending updates of rows that foreign keys have given other keys, and leaves what remains to be written. Rows without a remainder are done.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.follow_cascades(secret text, INOUT items kith.undo_item[])
  RETURNS kith.undo_item[]
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE followed kith.undo_item[]; strays integer[];
+DECLARE batch record; moved jsonb := '{}';
 BEGIN
-  followed := ARRAY(
-    SELECT jsonb_populate_record(i, jsonb_build_object('state', 'done', 'target', (SELECT jsonb_object_agg(k.name, i.back -> k.name) FROM jsonb_object_keys(i.key) k(name) WHERE i.back ? k.name)))
-      FROM unnest(items) i
-     WHERE i.state = 'pending' AND i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AND kith.is_cascaded(secret, i.relation, i.key_back, i.key_text));
-  IF followed = '{}' THEN
-    RETURN;
+  FOR batch IN SELECT i.relation, array_agg(i.key_text) AS keys FROM unnest(items) i WHERE i.state = 'pending' AND i.act = 'update' GROUP BY i.relation LOOP
+    moved := moved || (SELECT coalesce(jsonb_object_agg(concat(batch.relation, ' ', c.was), c.key), '{}') FROM kith.cascaded_keys(secret, batch.relation, batch.keys) c);
+  END LOOP;
+  IF moved <> '{}' THEN
+    items := ARRAY(
+      SELECT CASE WHEN m.key IS NULL OR i.state <> 'pending' OR i.act <> 'update' THEN i
+                  ELSE jsonb_populate_record(i, jsonb_build_object('key', m.key, 'back', r.back, 'state', CASE r.back WHEN '{}' THEN 'done' ELSE 'pending' END)) END
+        FROM unnest(items) i
+       CROSS JOIN LATERAL (SELECT moved -> concat(i.relation, ' ', i.key_text) AS key) m
+       CROSS JOIN LATERAL (SELECT i.back - ARRAY(SELECT k.key FROM jsonb_each(m.key) k WHERE k.value = i.back -> k.key) AS back) r
+       ORDER BY i.n);
   END IF;
-  strays := ARRAY(SELECT a.n FROM kith.astray(followed) a);
-  items := ARRAY(
-    SELECT CASE WHEN f.n IS NULL OR f.n = ANY (strays) THEN i
-                ELSE jsonb_populate_record(i, jsonb_build_object('key', kith.key_after(i.key, i.back), 'back', i.back - ARRAY(SELECT jsonb_object_keys(f.target)),
-                                                                 'state', CASE WHEN i.back - ARRAY(SELECT jsonb_object_keys(f.target)) = '{}' THEN 'done' ELSE 'pending' END)) END
-      FROM unnest(items) i LEFT JOIN unnest(followed) f ON f.n = i.n ORDER BY i.n);
 END $function$;
 
 -- The label that punycode() gives this text for, or null: RFC 3492, section 6.2.
@@ -2228,20 +2228,6 @@ BEGIN
     END IF;
   END LOOP;
   RETURN false;
-END $function$;
-
--- Whether a foreign key gave a row this key in this transaction. For the server, which knows the secret.
--- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.is_cascaded(secret text, relation oid, key text, was text)
- RETURNS boolean
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-BEGIN
-  PERFORM kith.check_secret(secret);
-  RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = is_cascaded.relation AND c.key = is_cascaded.key AND c.was = is_cascaded.was
-                    AND c.via = 'cascade');
 END $function$;
 
 -- Whether a text is a date, YYYY-MM-DD or RFC 3339.
@@ -5103,14 +5089,14 @@ BEGIN
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, c.key AS key_back, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
                 ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
-         SELECT c.relation, s.name, c.image -> s.only_key, c.key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
                 s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END
            FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
@@ -5121,7 +5107,6 @@ BEGIN
           WHERE f.op = 'I' OR b.previous <> '{}'),
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
-                CASE WHEN n.before IS NOT NULL THEN kith.key_of(n.before, s.key, s.doubtful) END AS key_back,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
                 n.relation = ANY (of_pipelines) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
@@ -5143,7 +5128,7 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.key_back, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
                             ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
@@ -5643,10 +5628,13 @@ BEGIN
             item.act := 'update';
             item.key := kith.key_after(item.key, item.back);
           END IF;
-          item := (kith.follow_cascades(secret, ARRAY[item]))[1];
-          touched := CASE WHEN item.state = 'done' THEN 1 ELSE kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]) END;
+          touched := kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]);
           IF item.act = 'delete' AND touched = 0 THEN
             PERFORM kith.delete_moved(secret, item.relation, item.columns, ARRAY[item.key_text]);
+          ELSIF item.act = 'update' AND touched = 0 AND written[number] IS NULL THEN
+            item := (kith.follow_cascades(secret, ARRAY[item]))[1];
+            touched := CASE item.state WHEN 'done' THEN 1
+                                       ELSE kith.write_back(kith.undo_statement('update', item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]) END;
           END IF;
           IF item.act <> 'delete' AND touched <> 1 THEN
             RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
