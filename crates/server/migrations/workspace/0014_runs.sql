@@ -163,9 +163,10 @@ CREATE TYPE kith.undo_item AS (
   target jsonb,
   gone text[],
   blamed text[],
-  made_at timestamptz
+  made_at timestamptz,
+  is_kept boolean
 );
-COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end; is_aside, if only triggers of Kith''s wrote it, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back.';
+COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end; is_aside, if only triggers of Kith''s wrote it, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back. A row that is_kept ended as it began: foreign keys must leave it so.';
 
 -- The texts of columns, as their input functions take them.
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
@@ -246,18 +247,18 @@ BEGIN
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
-                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at, NULL::jsonb AS held
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
          SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
-                s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END
+                s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END,
+                CASE WHEN f.op = 'U' AND b.previous = '{}' THEN kith.texts(b.held, NULL, s.json_columns) END
            FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
           CROSS JOIN LATERAL (
-                SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous
+                SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous, coalesce(jsonb_object_agg(p.key, p.value), '{}') AS held
                   FROM (SELECT DISTINCT ON (e.key) e.key, e.value FROM unnest(h.members) m(seq) JOIN kith.change x ON x.seq = m.seq CROSS JOIN jsonb_each(x.previous) e
-                         WHERE f.op = 'U' ORDER BY e.key, x.seq) p) b
-          WHERE f.op = 'I' OR b.previous <> '{}'),
+                         WHERE f.op = 'U' ORDER BY e.key, x.seq) p) b),
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
@@ -273,7 +274,7 @@ BEGIN
                 s.columns_now,
                 CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
                      ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone,
-                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at
+                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at, NULL::jsonb
            FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq
                                 WHERE NOT (o.times = 1 AND o.is_plain) AND o.seq NOT IN (SELECT m.seq FROM chains h, unnest(h.members) m(seq)))) n
            JOIN shapes s ON s.id = n.shape
@@ -281,8 +282,8 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
-                            ORDER BY x.n), '{}')
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
+                                coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
   -- Another undo may have ended meanwhile.

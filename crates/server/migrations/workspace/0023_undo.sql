@@ -35,6 +35,14 @@ BEGIN
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
+      IF item.is_kept THEN
+        -- What others have made of it since is theirs.
+        IF EXISTS (SELECT FROM jsonb_object_keys(item.target) c(name) WHERE jsonb_send(found_row.image -> c.name) <> jsonb_send(item.expected -> c.name)) THEN
+          item.state := 'left';
+        END IF;
+        items[found_row.n] := item;
+        CONTINUE;
+      END IF;
       item.back := item.back - item.gone;
       wrong := '{}';
       -- Most rows are as they were left, in all columns.
@@ -99,6 +107,10 @@ BEGIN
     items[number].fault := 'would_remove_others';
   END LOOP;
   FOREACH item IN ARRAY items LOOP
+    IF item.is_kept THEN
+      items[item.n].state := CASE item.state WHEN 'found' THEN 'done' ELSE 'left' END;
+      CONTINUE;
+    END IF;
     IF item.fault IS NULL AND item.act = 'update' AND item.state IS NULL THEN
       item.fault := 'row_gone';
     END IF;

@@ -1562,6 +1562,14 @@ BEGIN
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
+      IF item.is_kept THEN
+        -- What others have made of it since is theirs.
+        IF EXISTS (SELECT FROM jsonb_object_keys(item.target) c(name) WHERE jsonb_send(found_row.image -> c.name) <> jsonb_send(item.expected -> c.name)) THEN
+          item.state := 'left';
+        END IF;
+        items[found_row.n] := item;
+        CONTINUE;
+      END IF;
       item.back := item.back - item.gone;
       wrong := '{}';
       -- Most rows are as they were left, in all columns.
@@ -1912,6 +1920,10 @@ BEGIN
     items[number].fault := 'would_remove_others';
   END LOOP;
   FOREACH item IN ARRAY items LOOP
+    IF item.is_kept THEN
+      items[item.n].state := CASE item.state WHEN 'found' THEN 'done' ELSE 'left' END;
+      CONTINUE;
+    END IF;
     IF item.fault IS NULL AND item.act = 'update' AND item.state IS NULL THEN
       item.fault := 'row_gone';
     END IF;
@@ -5093,18 +5105,18 @@ BEGIN
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
-                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at, NULL::jsonb AS held
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
          SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
-                s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END
+                s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END,
+                CASE WHEN f.op = 'U' AND b.previous = '{}' THEN kith.texts(b.held, NULL, s.json_columns) END
            FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
           CROSS JOIN LATERAL (
-                SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous
+                SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous, coalesce(jsonb_object_agg(p.key, p.value), '{}') AS held
                   FROM (SELECT DISTINCT ON (e.key) e.key, e.value FROM unnest(h.members) m(seq) JOIN kith.change x ON x.seq = m.seq CROSS JOIN jsonb_each(x.previous) e
-                         WHERE f.op = 'U' ORDER BY e.key, x.seq) p) b
-          WHERE f.op = 'I' OR b.previous <> '{}'),
+                         WHERE f.op = 'U' ORDER BY e.key, x.seq) p) b),
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
@@ -5120,7 +5132,7 @@ BEGIN
                 s.columns_now,
                 CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
                      ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone,
-                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at
+                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at, NULL::jsonb
            FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq
                                 WHERE NOT (o.times = 1 AND o.is_plain) AND o.seq NOT IN (SELECT m.seq FROM chains h, unnest(h.members) m(seq)))) n
            JOIN shapes s ON s.id = n.shape
@@ -5128,8 +5140,8 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL, x.back - 'updated_at', x.gone, '{}', x.made_at)::kith.undo_item
-                            ORDER BY x.n), '{}')
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
+                                coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
   -- Another undo may have ended meanwhile.

@@ -88,6 +88,12 @@ async fn keys_that_foreign_keys_follow_are_exchanged_and_reused() {
             "k int references fu(k) on delete cascade on update cascade",
             "delete from fu where id = 1; update fu set k = 1 where id = 2; insert into fu values (7, 2)",
         ),
+        // The row that refers to it ends as it began.
+        (
+            "k int unique",
+            "k int references fu(k) on delete set null",
+            "delete from fu where id = 1; insert into fu values (7, 1); update fur set k = 1 where id = 1",
+        ),
         (
             "k int",
             "k int references fu(id) on delete cascade",
@@ -219,4 +225,13 @@ async fn what_an_undo_passed_over_stands_with_its_run() {
     undo(&agent, "r4").await.status(200);
     assert_eq!(undo(&agent, "r3").await.status(200).at("/data/undone"), 1);
     assert_eq!(texts(&agent).await, "(1,one,w)");
+}
+
+#[tokio::test]
+async fn a_run_without_effect_is_undone_once() {
+    let agent = agent().await;
+    agent.sql("create table t (id int primary key, v text); insert into t values (1, 'one')").await.status(200);
+    sql_in_run(&agent, "r", "update t set v = 'two'; update t set v = 'one'").await;
+    assert_eq!(undo(&agent, "r").await.status(200).at("/data/undone"), 0);
+    undo(&agent, "r").await.fault(409, "already_undone");
 }
