@@ -3239,14 +3239,12 @@ BEGIN
   IF NOT EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() OFFSET 1) THEN
     SELECT jsonb_build_object(s.name, '{"created": 0, "updated": 0, "deleted": 0, "restored": 0}' || jsonb_build_object(c.verb, 1)),
            jsonb_build_array(jsonb_build_object('table', s.name, 'id', CASE WHEN s.only_key IS NULL THEN kith.shown_key(s.id, c.image) ELSE c.image -> s.only_key END, 'verb', c.verb,
-                                                'hard', c.op = 'D', 'changes', kith.columns_of(c.op, c.image, c.previous), 'via', c.via))
-      INTO affected, changes
+                                                'hard', c.op = 'D', 'changes', CASE WHEN octet_length(c.image::text) + octet_length(coalesce(c.previous, '{}')::text) > 500000
+                                                                                    THEN kith.clip_changes(kith.columns_of(c.op, c.image, c.previous))
+                                                                                    ELSE kith.columns_of(c.op, c.image, c.previous) END, 'via', c.via)), false
+      INTO affected, changes, truncated
       FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op <> 'U' OR c.exact IS NULL);
     IF FOUND THEN
-      IF octet_length(changes::text) > 1000000 THEN
-        changes := jsonb_set(changes, '{0,changes}', kith.clip_changes(changes -> 0 -> 'changes'));
-      END IF;
-      truncated := false;
       RETURN;
     END IF;
   END IF;
