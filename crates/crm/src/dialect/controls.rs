@@ -52,8 +52,9 @@ pub fn read<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Li
             "x-dry-run" => set(&mut limits.dry_run, flag(text()?)?)?,
             "x-max-affected" => set(&mut limits.max_affected, number(MAX_AFFECTED, text()?)?)?,
             "prefer" => {
-                for (preference, value) in preferences(text()?) {
-                    match (preference.to_ascii_lowercase().as_str(), value) {
+                let preferences = preferences(text()?).ok_or_else(|| wrong("Prefer", "a quoted text has no end"))?;
+                for (preference, value) in preferences {
+                    match (&*preference, &*value) {
                         ("tx", "rollback") => set(&mut limits.dry_run, true)?,
                         ("tx", "commit") => set(&mut limits.dry_run, false)?,
                         ("tx", _) => return Err(wrong("Prefer: tx", "it takes rollback or commit")),
@@ -62,7 +63,7 @@ pub fn read<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Li
                         }
                         _ => continue,
                     }
-                    limits.preferences.push(format!("{}={value}", preference.to_ascii_lowercase()));
+                    limits.preferences.push(format!("{preference}={value}"));
                 }
             }
             name => {
@@ -102,9 +103,9 @@ fn wrong_argument(name: &str, takes: &str) -> Fault {
     Fault::Refused { code: "unknown_control", message, hint: None }
 }
 
-/// Refuses controls of a request that can't have any.
-pub fn none(limits: &Limits) -> Result<(), Fault> {
-    if !limits.any() {
+/// Refuses controls of a request that can't have any. A request that only reads ignores them.
+pub fn none(limits: &Limits, is_read: bool) -> Result<(), Fault> {
+    if is_read || !limits.any() {
         return Ok(());
     }
     Err(Fault::Refused {
@@ -146,14 +147,46 @@ fn wrong(name: &str, why: &str) -> Fault {
     }
 }
 
-/// The preferences of a `Prefer` header, without their parameters (RFC 7240).
-fn preferences(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(',').filter_map(|preference| {
-        let preference = preference.split(';').next().unwrap_or_default();
+/// The preferences of a `Prefer` header, their names in lower case, without their parameters (RFC 7240, section 2). `None` if a
+/// quoted text has no end.
+fn preferences(text: &str) -> Option<Vec<(String, String)>> {
+    let read = |preference: &str| {
+        let preference = apart(preference, ';')?.first().copied().unwrap_or_default();
         let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
-        let name = name.trim();
-        (!name.is_empty()).then(|| (name, value.trim().trim_matches('"')))
-    })
+        Some((name.trim().to_ascii_lowercase(), unquoted(value.trim())))
+    };
+    let all: Option<Vec<_>> = apart(text, ',')?.into_iter().map(read).collect();
+    all.map(|all| all.into_iter().filter(|(name, _)| !name.is_empty()).collect())
+}
+
+/// Splits a header's value where the separator is not in a quoted text. `None` if a quoted text has no end.
+fn apart(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut parts, mut start, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
+    for (at, it) in text.char_indices() {
+        match it {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            it if it == separator && !is_quoted => {
+                parts.push(&text[start..at]);
+                start = at + it.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    (!is_quoted).then_some(parts)
+}
+
+/// The text in quotes, without its escapes (RFC 9110, section 5.6.4). Any other word stays as it is.
+fn unquoted(word: &str) -> String {
+    let Some(inner) = word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return word.to_owned() };
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner.chars();
+    while let Some(it) = rest.next() {
+        text.extend(if it == '\\' { rest.next() } else { Some(it) });
+    }
+    text
 }
 
 /// The control that a header's name nearly is. Each header of each request comes here, so most are let through at a glance.
@@ -204,6 +237,11 @@ mod tests {
             Some(1_000_000),
         );
         check(&[("prefer", "handling=strict, respond-async")], None, None);
+        // What is in a quoted text is no preference, and no separator.
+        check(&[("prefer", "foo=\"bar, tx=rollback\"")], None, None);
+        check(&[("prefer", "foo=\"a\\\", tx=rollback\", max-affected=3")], None, Some(3));
+        check(&[("prefer", "foo; p=\"; , tx=rollback\", tx=\"roll\\back\" ; q=1")], Some(true), None);
+        check(&[("prefer", "foo=a\\, tx = rollback")], Some(true), None);
         check(&[("prefer", "tx=rollback"), ("x-dry-run", "true")], Some(true), None);
         assert_eq!(
             of(&[("prefer", "a=b, TX=rollback,max-affected=2")]).unwrap().preferences,
@@ -228,6 +266,8 @@ mod tests {
             refused(&[("x-max-affected", value)], "1000000");
         }
         refused(&[("prefer", "tx=maybe")], "rollback");
+        refused(&[("prefer", "tx=\"rollback\"x")], "rollback");
+        refused(&[("prefer", "foo=\"bar, tx=rollback")], "no end");
         refused(&[("prefer", "max-affected=x")], "1000000");
         refused(&[("prefer", "tx=commit"), ("x-dry-run", "true")], "contradict");
         refused(&[("x-max-affected", "1"), ("prefer", "max-affected=2")], "contradict");

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::dialect::{Dialect, stored_id};
-use crate::model::entity::{ENTITIES, by_table};
+use crate::model::entity::by_table;
 use crate::model::event::{self, Event, EventSource};
 use crate::model::fault::Fault;
 
@@ -33,8 +33,7 @@ pub fn read(dialect: &Dialect, written: Option<&Value>) -> Result<Event, Fault> 
     let Some((subject, _)) = event_type.rsplit_once('.').filter(|(_, verb)| *verb != "*") else {
         return Err(broken(format!("\"{event_type}\" stands for several events; \"event.type\" is one."), None));
     };
-    let entity = ENTITIES.iter().find(|it| it.name == subject && !it.is_feed);
-    let table = entity.map_or(subject, |entity| entity.table);
+    let table = event::table_of(subject);
     let rows = ["data", "previous"].map(|name| match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(row)) => Ok(Some(columns(dialect, table, row))),

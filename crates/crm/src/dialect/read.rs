@@ -262,13 +262,17 @@ fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
 
 fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
     said.only_options(&["after", "cursor", "type", "limit"])?;
-    let given = |name| said.option(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut cursors =
+        said.options.iter().filter(|(name, text)| matches!(&**name, "after" | "cursor") && !text.is_empty());
+    let after = cursors.next().map(|(_, text)| text.clone());
+    if cursors.any(|(_, text)| Some(text) != after.as_ref()) {
+        return Err(Fault::invalid("\"after\" and \"cursor\" are two names of one parameter, and it has one value."));
+    }
     let types = said.options.iter().filter(|(name, _)| name == "type").flat_map(|(_, value)| value.split(','));
     let types: Vec<String> = types.filter(|it| !it.is_empty()).map(str::to_owned).collect();
     for pattern in &types {
         event::check(pattern).map_err(|(message, hint)| Fault::Invalid { message, hint })?;
     }
-    let after = given("after").or_else(|| given("cursor"));
     Ok(Steps::Events(EventsAsk { after, types, limit: said.page()?.limit }))
 }
 

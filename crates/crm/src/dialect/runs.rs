@@ -6,10 +6,13 @@ use crate::dialect::arguments::Arguments;
 use crate::model::ask::{Steps, Undoable};
 use crate::model::fault::Fault;
 use crate::model::value::has_nul;
-use crate::model::who::checked_run_id;
+use crate::model::who::{MAX_PROVENANCE_BYTES, checked_run_id};
 
 /// The filters of a list of runs.
 const FILTERS: &[&str] = &["actor", "agent", "run_id", "status", "since"];
+/// The most bytes of a summary.
+pub(super) const MAX_SUMMARY_BYTES: usize = 4000;
+
 /// The statuses of runs.
 const STATUSES: &[&str] = &["open", "complete", "failed", "undone"];
 
@@ -43,7 +46,8 @@ pub fn open(said: &mut Arguments<'_>) -> Result<Steps, Fault> {
         )
     })?;
     checked_run_id(run_id.as_bytes())?;
-    Ok(Steps::OpenRun { run_id, agent: text(said, "agent")?, reason: text(said, "reason")? })
+    let agent = short(said, "agent", MAX_PROVENANCE_BYTES)?;
+    Ok(Steps::OpenRun { run_id, agent, reason: short(said, "reason", MAX_PROVENANCE_BYTES)? })
 }
 
 /// Reads the end of a run.
@@ -55,7 +59,7 @@ pub fn finish(said: &mut Arguments<'_>, run: &str) -> Result<Steps, Fault> {
         Some("failed") => false,
         _ => return Err(Fault::invalid("\"status\" must be \"complete\" or \"failed\".")),
     };
-    Ok(Steps::FinishRun { run: run.to_owned(), is_complete, summary: text(said, "summary")? })
+    Ok(Steps::FinishRun { run: run.to_owned(), is_complete, summary: short(said, "summary", MAX_SUMMARY_BYTES)? })
 }
 
 /// Reads an undo.
@@ -68,6 +72,16 @@ pub fn undo(said: &mut Arguments<'_>, what: Undoable) -> Result<Steps, Fault> {
         Some(_) => return Err(Fault::invalid("\"on_conflict\" must be \"refuse\" or \"skip\".")),
     };
     Ok(Steps::Undo { what, skips })
+}
+
+/// A text of at most so many bytes. Lists of runs have all of it.
+fn short(said: &mut Arguments<'_>, name: &str, most: usize) -> Result<Option<String>, Fault> {
+    match text(said, name)? {
+        Some(text) if text.len() > most => {
+            Err(Fault::invalid(format!("\"{name}\" has at most {most} bytes; this one has {}.", text.len())))
+        }
+        text => Ok(text),
+    }
 }
 
 fn text(said: &mut Arguments<'_>, name: &str) -> Result<Option<String>, Fault> {

@@ -51,12 +51,11 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// Reads what a transaction has changed from its columns `affected` and `changes`.
+    /// Reads what a transaction has changed from its columns `affected`, `changes` and `truncated`.
     pub fn read(rows: &Rows) -> Option<ChangeSet> {
         let affected = serde_json::from_slice(rows.named(0, "affected")?).ok()?;
-        let Value::Array(mut changes) = serde_json::from_slice(rows.named(0, "changes")?).ok()? else { return None };
-        let truncated = changes.len() > MAX_SHOWN;
-        changes.truncate(MAX_SHOWN);
+        let Value::Array(changes) = serde_json::from_slice(rows.named(0, "changes")?).ok()? else { return None };
+        let truncated = serde_json::from_slice(rows.named(0, "truncated")?).ok()?;
         let changes = changes.into_iter().map(|it| Change::read(it, false)).collect::<Option<_>>()?;
         Some(ChangeSet { affected, changes, truncated })
     }

@@ -55,21 +55,44 @@ pub const VERBS: [&str; 4] = ["created", "updated", "deleted", "restored"];
 /// The word for all verbs in a pattern.
 const ANY: &str = "*";
 
-/// The type of the event of a change: `contact.created`; for a custom table `invoices.created`.
+/// The schema that tells a custom table from the records of its name.
+const SCHEMA: &str = "public.";
+
+/// The type of the event of a change: `contact.created`; for a custom table `invoices.created`. A custom table that is called like
+/// a record has its schema in its types, `public.contact.created`, as tables of other schemas have.
 pub fn type_of(table: &str, verb: &str) -> String {
-    format!("{}.{verb}", by_table(table).map_or(table, |entity| entity.name))
+    match by_table(table) {
+        Some(entity) => format!("{}.{verb}", entity.name),
+        None if is_record(table) => format!("{SCHEMA}{table}.{verb}"),
+        None => format!("{table}.{verb}"),
+    }
 }
 
-/// Whether a pattern chooses events of this type. `contact.updated` chooses `contact.restored` too, because a restored record
-/// has changed for subscribers that do not know restoring.
-pub fn chooses(pattern: &str, event_type: &str) -> bool {
-    if pattern == EVERYTHING || pattern == event_type {
-        return true;
+/// The table of a type's subject. It is the inverse of [`type_of`].
+pub fn table_of(subject: &str) -> &str {
+    match ENTITIES.iter().find(|entity| entity.name == subject && !entity.is_feed) {
+        Some(entity) => entity.table,
+        None => subject.strip_prefix(SCHEMA).filter(|table| is_record(table)).unwrap_or(subject),
     }
-    let (Some((subject, wanted)), Some((of, verb))) = (pattern.rsplit_once('.'), event_type.rsplit_once('.')) else {
-        return false;
-    };
-    subject == of && (wanted == ANY || (wanted == "updated" && verb == "restored"))
+}
+
+/// Whether a record is called so. `activity` is the name of a record, and of the feed's table. Events are named by records.
+fn is_record(name: &str) -> bool {
+    ENTITIES.iter().any(|entity| entity.name == name && !entity.is_feed)
+}
+
+/// Whether a subscription to a pattern gets events of this type. One to `contact.updated` gets `contact.restored` too, because a
+/// restored record has changed for subscribers that do not know restoring.
+pub fn chooses(pattern: &str, event_type: &str) -> bool {
+    let updated = || pattern.strip_suffix(".updated");
+    matches(pattern, event_type) || event_type.strip_suffix(".restored").is_some_and(|of| updated() == Some(of))
+}
+
+/// Whether a pattern stands for events of this type.
+pub fn matches(pattern: &str, event_type: &str) -> bool {
+    let (subject, wanted) = pattern.rsplit_once('.').unwrap_or_default();
+    let is_any = || wanted == ANY && event_type.rsplit_once('.').is_some_and(|(of, _)| of == subject);
+    pattern == EVERYTHING || pattern == event_type || is_any()
 }
 
 /// Checks a pattern: `*`, `contact.created`, `contact.*`, `deal.stage_changed`, or the same of a custom table. The error is a
@@ -94,13 +117,21 @@ pub fn check(pattern: &str) -> Result<(), (String, Option<String>)> {
         nearest(pattern, all.iter().map(String::as_str))
     };
     let Some((subject, verb)) = pattern.rsplit_once('.') else { return unknown(near()) };
-    // `activity` is the name of a record, and of the feed's table. Events are named by records.
-    let is_record = ENTITIES.iter().any(|entity| entity.name == subject && !entity.is_feed);
-    if let Some(entity) = by_table(subject).filter(|_| !is_record) {
+    if let Some(entity) = by_table(subject).filter(|_| !is_record(subject)) {
         return unknown(Some(format!("{}.{verb}", entity.name)).filter(|_| !entity.is_feed));
     }
-    let is_event = (VERBS.contains(&verb) || verb == ANY) && !subject.is_empty() && !subject.contains(['.', '*', '\0']);
-    if is_event && subject.len() <= 63 { Ok(()) } else { unknown(near()) }
+    let table = match subject.split_once('.') {
+        None => subject,
+        // A table that is not called like a record has no schema in its types.
+        Some((_, table)) if subject.starts_with(SCHEMA) && !is_record(table) => {
+            return unknown(Some(type_of(table, verb)));
+        }
+        Some((_, table)) => table,
+    };
+    let is_name = |name: &str| !name.is_empty() && name.len() <= 63 && !name.contains(['.', '*', '\0']);
+    let schema = subject.strip_suffix(table).and_then(|it| it.strip_suffix('.'));
+    let is_event = (VERBS.contains(&verb) || verb == ANY) && is_name(table) && schema.is_none_or(is_name);
+    if is_event { Ok(()) } else { unknown(near()) }
 }
 
 #[cfg(test)]
@@ -126,6 +157,9 @@ mod tests {
         check("deal.updated", &[]);
         check("invoices.deleted", &["invoices.deleted"]);
         check("con.*", &[]);
+        assert!(matches("contact.*", "contact.restored") && !matches("contact.updated", "contact.restored"));
+        assert!(!matches("company.*", "public.company.created") && !matches("public.*", "public.company.created"));
+        assert!(!chooses("company.updated", "public.company.restored"));
     }
 
     #[test]
@@ -137,6 +171,8 @@ mod tests {
             "deal.stage_changed",
             "activity.created",
             "invoices.updated",
+            "app.invoices.updated",
+            "public.contact.*",
             "list_member.deleted",
         ] {
             assert_eq!(super::check(good), Ok(()), "{good}");
@@ -145,7 +181,21 @@ mod tests {
         assert_eq!(hint("contacts.created"), "Did you mean \"contact.created\"?");
         assert_eq!(hint("contact.creatd"), "Did you mean \"contact.created\"?");
         assert_eq!(hint("deal.stage_change"), "Did you mean \"deal.stage_changed\"?");
-        for bad in ["", ".", "contact", "contact.", ".created", "*.created", "a.b.created", "activity_feed.read"] {
+        assert_eq!(hint("public.invoices.created"), "Did you mean \"invoices.created\"?");
+        assert_eq!(hint("public.contacts.*"), "Did you mean \"contact.*\"?");
+        for bad in [
+            "",
+            ".",
+            "contact",
+            "contact.",
+            ".created",
+            "*.created",
+            "a.b.c.created",
+            ".b.created",
+            "a..created",
+            "a.*.created",
+            "activity_feed.read",
+        ] {
             assert!(super::check(bad).is_err(), "{bad}");
         }
     }
@@ -154,5 +204,11 @@ mod tests {
     fn types_are_named_by_the_record() {
         assert_eq!(type_of("companies", "created"), "company.created");
         assert_eq!(type_of("invoices", "deleted"), "invoices.deleted");
+        assert_eq!(type_of("company", "created"), "public.company.created");
+        assert_eq!(type_of("app.company", "created"), "app.company.created");
+        for table in ["companies", "activities", "company", "app.company", "invoices"] {
+            let event_type = type_of(table, "created");
+            assert_eq!(event_type.strip_suffix(".created").map(table_of), Some(table));
+        }
     }
 }

@@ -123,8 +123,8 @@ pub struct Provenance {
     pub caused_by: Option<String>,
 }
 
-/// Maximum length of a text of the provenance, in bytes. Longer texts are cut.
-const MAX_PROVENANCE_BYTES: usize = 500;
+/// Maximum length of a text of the provenance, in bytes. Longer headers are cut.
+pub const MAX_PROVENANCE_BYTES: usize = 500;
 
 impl Provenance {
     /// Creates the provenance of a request. The texts are cut to 500 bytes. Invalid UTF-8 is replaced, or removed at the end.
@@ -164,10 +164,45 @@ impl Provenance {
 /// Maximum length of a run's name, in characters.
 const MAX_RUN_ID_CHARACTERS: usize = 200;
 
-/// Refuses a name of a run that is empty or too long.
+/// Refuses a name of a run that is empty or too long, and one that a header cannot carry as it is. The bytes must be UTF-8: with
+/// replaced bytes two runs would have one name.
 pub fn checked_run_id(name: &[u8]) -> Result<(), Fault> {
-    match String::from_utf8_lossy(name).chars().count() {
-        1..=MAX_RUN_ID_CHARACTERS => Ok(()),
-        _ => Err(Fault::invalid(format!("The id of a run (X-Run-Id) has 1 to {MAX_RUN_ID_CHARACTERS} characters."))),
+    let refused = |why: &str| Err(Fault::invalid(format!("The id of a run (run_id, X-Run-Id) {why}.")));
+    let Ok(text) = std::str::from_utf8(name) else { return refused("must be UTF-8") };
+    if !(1..=MAX_RUN_ID_CHARACTERS).contains(&text.chars().count()) {
+        return refused(&format!("has 1 to {MAX_RUN_ID_CHARACTERS} characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return refused("has no control characters");
+    }
+    if text.starts_with(' ') || text.ends_with(' ') {
+        return refused("does not begin or end with a space");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_run_is_what_a_header_can_carry() {
+        for good in ["a", "Müller 7", &"ü".repeat(MAX_RUN_ID_CHARACTERS)] {
+            assert_eq!(checked_run_id(good.as_bytes()), Ok(()), "{good}");
+        }
+        let long = "x".repeat(MAX_RUN_ID_CHARACTERS + 1);
+        for bad in [
+            &b""[..],
+            b"M\xfcller",
+            b"\xff\xfe",
+            b"a\nb",
+            b"a\tb",
+            "a\u{85}b".as_bytes(),
+            b" a",
+            b"a ",
+            long.as_bytes(),
+        ] {
+            assert!(checked_run_id(bad).is_err(), "{bad:?}");
+        }
     }
 }

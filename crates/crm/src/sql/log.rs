@@ -14,20 +14,24 @@ pub fn limit_request(secret: &str, most: Option<u32>, is_dry: bool) -> Sql {
     sql
 }
 
-/// Checks the deferred constraints of a dry transaction, then returns what it has changed: `affected` and `changes`, one more
-/// change than is shown.
-pub fn dry_outcome(secret: &str) -> [Sql; 3] {
+/// Lets the deferred constraints of a dry transaction be checked. Returns `command`, the number of this command among those of the
+/// transaction that write. If it is the next one after the last call's, nothing was written in between.
+pub fn lift_seal(secret: &str) -> Sql {
     let mut lift = Sql::new("SELECT kith.lift_seal(");
-    lift.bind(Some(secret.to_owned()), Label::Own).push(")");
-    let [constraints, outcome] = outcome(secret);
-    [lift, constraints, outcome]
+    lift.bind(Some(secret.to_owned()), Label::Own).push(")::text AS command");
+    lift
 }
 
-/// The same for a transaction without a seal, which is rolled back in the same round trip.
-pub fn outcome(secret: &str) -> [Sql; 2] {
-    let mut outcome = Sql::new("SELECT affected, changes FROM kith.outcome(");
-    outcome.bind(Some(secret.to_owned()), Label::Own).push(", ").number(MAX_SHOWN + 1).push(")");
-    [Sql::new("SET CONSTRAINTS ALL IMMEDIATE"), outcome]
+/// Checks deferred constraints and runs deferred triggers.
+pub fn check_constraints() -> Sql {
+    Sql::new("SET CONSTRAINTS ALL IMMEDIATE")
+}
+
+/// Returns what the transaction has changed so far: `affected`, `changes`, `truncated`.
+pub fn outcome(secret: &str) -> Sql {
+    let mut outcome = Sql::new("SELECT affected, changes, truncated FROM kith.outcome(");
+    outcome.bind(Some(secret.to_owned()), Label::Own).push(", ").number(MAX_SHOWN).push(")");
+    outcome
 }
 
 /// Opens a run. Returns `run` and `created`.

@@ -409,7 +409,8 @@ BEGIN
   IF pg_trigger_depth() > 1 OR TG_OP <> 'INSERT' THEN
     IF pg_trigger_depth() > 1 THEN
       via := 'trigger';
-    ELSIF actions IS NOT NULL THEN
+    END IF;
+    IF actions IS NOT NULL AND TG_OP <> 'INSERT' THEN
       IF kith.is_cascade(actions, TG_OP, before, previous) THEN
         via := 'cascade';
       END IF;

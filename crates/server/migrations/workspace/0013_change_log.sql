@@ -290,6 +290,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_s
 #variable_conflict use_variable
 DECLARE
   shape kith.shape; made kith.statement; own text[]; number text; key text; texts text; label text; rows text;
+  own_via constant text := CASE WHEN depth > 1 THEN 'trigger' ELSE 'request' END;
 BEGIN
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = begin_statement.relation AND s.is_current;
   SELECT c.actor, c.provenance INTO made.actor, made.provenance FROM kith.current_context() c;
@@ -356,8 +357,8 @@ BEGIN
             ELSE 'CASE WHEN NOT x.previous ? ''deleted_at'' THEN ''updated'' WHEN x.previous -> ''deleted_at'' = ''null'' THEN ''deleted''
                        WHEN x.image -> ''deleted_at'' = ''null'' THEN ''restored'' ELSE ''updated'' END' END,
     rows, labels[0], label,
-    CASE WHEN depth > 1 THEN '''trigger''' WHEN shape.actions IS NULL OR op = 'INSERT' THEN '''request'''
-         ELSE format('CASE WHEN kith.is_cascade(%L, %L, r.before, r.previous) THEN ''cascade'' ELSE ''request'' END', shape.actions, op) END,
+    CASE WHEN shape.actions IS NULL OR op = 'INSERT' THEN quote_literal(own_via)
+         ELSE format('CASE WHEN kith.is_cascade(%L, %L, r.before, r.previous) THEN ''cascade'' ELSE %L END', shape.actions, op, own_via) END,
     shape.relation, shape.id, format(key, 'image'), shape.key, format(key, 'before'), left(op, 1));
   RETURN made;
 END $$;
@@ -549,13 +550,16 @@ BEGIN
 END $$;
 CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT OR UPDATE OF passed ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.is_dry) EXECUTE FUNCTION kith.refuse_dry();
 
-CREATE FUNCTION kith.lift_seal(secret text) RETURNS void
+-- Only commands that write have a number of their own.
+CREATE FUNCTION kith.lift_seal(secret text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE command bigint;
 BEGIN
   PERFORM kith.check_secret(secret);
-  UPDATE kith.seal s SET is_dry = false WHERE s.xid = pg_current_xact_id();
+  UPDATE kith.seal AS s SET is_dry = false WHERE s.xid = pg_current_xact_id() RETURNING s.cmin::text::bigint INTO command;
+  RETURN command;
 END $$;
-COMMENT ON FUNCTION kith.lift_seal IS 'Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.lift_seal IS 'Lets the deferred constraints of a dry transaction be checked, and returns the number of this command in it. For the server, which knows the secret.';
 
 -- A row whose key changed is the same row, and another row may have its old key. Each change belongs to the row that has the key at that moment. If
 -- the key is deferrable, several rows may have it, and the change says which one it is.
@@ -794,29 +798,55 @@ RETURN (
 );
 COMMENT ON FUNCTION kith.columns_of IS 'The columns that one change changed: {column: {from, to}}. A created row has its values, a deleted one all columns.';
 
--- Most requests change one row, and its change says it all. Otherwise changes are compared, once for both.
-CREATE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb)
+-- Most requests change one row, and its change says it all. Of several rows each is told by its only change, and compared if it changed several times,
+-- if keys changed, or to the letter only. A change is clipped as in the feed. The first ones are returned that are not too long together.
+CREATE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb, OUT truncated boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE seqs bigint[]; compared jsonb[]; rows bigint; change jsonb; told jsonb[] := '{}'; bytes bigint := 0;
 BEGIN
   PERFORM kith.check_secret(secret);
   IF NOT EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() OFFSET 1) THEN
     SELECT jsonb_build_object(s.name, '{"created": 0, "updated": 0, "deleted": 0, "restored": 0}' || jsonb_build_object(c.verb, 1)),
            jsonb_build_array(jsonb_build_object('table', s.name, 'id', CASE WHEN s.only_key IS NULL THEN kith.shown_key(s.id, c.image) ELSE c.image -> s.only_key END, 'verb', c.verb,
-                                                'hard', c.op = 'D', 'changes', kith.columns_of(c.op, c.image, c.previous), 'via', c.via))
-      INTO affected, changes
+                                                'hard', c.op = 'D', 'changes', CASE WHEN octet_length(c.image::text) + octet_length(coalesce(c.previous, '{}')::text) > 500000
+                                                                                    THEN kith.clip_changes(kith.columns_of(c.op, c.image, c.previous))
+                                                                                    ELSE kith.columns_of(c.op, c.image, c.previous) END, 'via', c.via)), false
+      INTO affected, changes, truncated
       FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op <> 'U' OR c.exact IS NULL);
     IF FOUND THEN
       RETURN;
     END IF;
   END IF;
-  WITH n AS MATERIALIZED (SELECT n.*, s.name FROM kith.net(kith.of_transaction()) n JOIN kith.shape s ON s.id = n.shape)
+  WITH noted AS MATERIALIZED (
+         SELECT c.seq, c.shape, c.verb, count(*) OVER (PARTITION BY c.relation, c.key) > 1 OR bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) OR c.op = 'U' AND c.exact IS NOT NULL AS is_compared
+           FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()),
+       each_row AS MATERIALIZED (
+         SELECT n.seq, n.shape, n.verb, NULL::jsonb AS change FROM noted n WHERE NOT n.is_compared
+          UNION ALL
+         SELECT n.seq, n.shape, n.verb,
+                CASE WHEN row_number() OVER (ORDER BY n.seq) <= outcome.most THEN
+                  jsonb_build_object('table', s.name, 'id', kith.shown_key(n.shape, coalesce(n.after, n.before)), 'verb', n.verb, 'hard', n.hard,
+                                     'changes', kith.clip_changes(kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after)), 'via', n.via) END
+           FROM kith.net(ARRAY(SELECT c FROM kith.change c WHERE c.seq IN (SELECT m.seq FROM noted m WHERE m.is_compared))) n JOIN kith.shape s ON s.id = n.shape)
   SELECT (SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
-            FROM (SELECT n.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
-                         count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored FROM n GROUP BY n.name) x),
-         (SELECT coalesce(jsonb_agg(jsonb_build_object('table', x.name, 'id', kith.shown_key(x.shape, coalesce(x.after, x.before)), 'verb', x.verb, 'hard', x.hard,
-                            'changes', kith.columns_changed(x.before, x.after, x.exact_before, x.exact_after), 'via', x.via) ORDER BY x.seq), '[]')
-            FROM (SELECT n.* FROM n ORDER BY n.seq LIMIT outcome.most) x)
-    INTO affected, changes;
+            FROM (SELECT s.name, count(*) FILTER (WHERE e.verb = 'created') AS created, count(*) FILTER (WHERE e.verb = 'updated') AS updated,
+                         count(*) FILTER (WHERE e.verb = 'deleted') AS deleted, count(*) FILTER (WHERE e.verb = 'restored') AS restored
+                    FROM each_row e JOIN kith.shape s ON s.id = e.shape GROUP BY s.name) x),
+         (SELECT count(*) FROM each_row), f.seqs, f.changes
+    INTO affected, rows, seqs, compared
+    FROM (SELECT coalesce(array_agg(x.seq ORDER BY x.seq), '{}') AS seqs, array_agg(x.change ORDER BY x.seq) AS changes FROM (SELECT e.seq, e.change FROM each_row e ORDER BY e.seq LIMIT outcome.most) x) f;
+  FOR n IN 1 .. cardinality(seqs) LOOP
+    change := compared[n];
+    IF change IS NULL THEN
+      SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(s.id, c.image), 'verb', c.verb, 'hard', c.op = 'D', 'changes', kith.clip_changes(kith.columns_of(c.op, c.image, c.previous)), 'via', c.via)
+        INTO change FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.seq = seqs[n];
+    END IF;
+    bytes := bytes + octet_length(change::text);
+    EXIT WHEN bytes > 4000000;
+    told := array_append(told, change);
+  END LOOP;
+  changes := to_jsonb(told);
+  truncated := rows > cardinality(told);
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 

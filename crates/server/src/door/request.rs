@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,6 +28,7 @@ use crate::door::body_buffer::BodyBuffer;
 const X_AGENT: HeaderName = HeaderName::from_static("x-agent");
 const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 const X_RUN_ID: HeaderName = HeaderName::from_static("x-run-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The most bytes of a body.
@@ -116,15 +117,32 @@ impl<'a> HttpRequest<'a> {
 
     /// What the headers say about how the call is performed. They are checked before anything is done.
     pub fn limits(&self) -> Result<Limits, Fault> {
-        if let Some(run_id) = self.head.headers.get(X_RUN_ID) {
+        if let Some(run_id) = self.only(&X_RUN_ID)? {
             checked_run_id(run_id.as_bytes())?;
         }
         controls::read(self.headers())
     }
 
+    /// The value of a header that names one thing. Several values would name several.
+    pub fn only(&self, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Fault> {
+        let mut values = self.head.headers.get_all(name).iter();
+        let first = values.next();
+        match values.all(|value| Some(value) == first) {
+            true => Ok(first),
+            false => Err(Fault::invalid(format!("The header \"{name}\" has two values. Nothing was done."))),
+        }
+    }
+
     /// The headers, with their names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
+    /// The key under which the reply to the request is stored.
+    pub fn idempotency_key(&self) -> Result<Option<&'a str>, Fault> {
+        let text =
+            |key: &'a HeaderValue| key.to_str().map_err(|_| Fault::invalid("The Idempotency-Key must be plain ASCII."));
+        self.only(&IDEMPOTENCY_KEY)?.map(text).transpose()
     }
 
     /// The caller's description of the run that the request belongs to.

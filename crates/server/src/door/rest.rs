@@ -66,12 +66,9 @@ pub async fn answer(
     }
     let envelope = &*envelope;
     let render = |result: &Result<Answer, Fault>| envelope.show(result);
-    let key = (method == Method::Post).then(|| request.head.headers.get("idempotency-key"));
-    let idempotency = match key.flatten() {
-        Some(key) => {
-            let key = key.to_str().map_err(|_| Fault::invalid("The Idempotency-Key must be plain ASCII."))?;
-            Some(Idempotency::new(key, said(&call, envelope.dialect.name), call.body, &render)?)
-        }
+    let key = if method == Method::Post { request.idempotency_key()? } else { None };
+    let idempotency = match key {
+        Some(key) => Some(Idempotency::new(key, said(&call, envelope.dialect.name), call.body, &render)?),
         None => None,
     };
     // The ask owns all that it needs from the body.

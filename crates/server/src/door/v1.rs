@@ -68,12 +68,13 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
             return Err(fault);
         }
     };
+    let is_read = matches!(request.head.method, Method::GET | Method::HEAD);
     if segments[0] == inbound::FIRST {
-        controls::none(&controls::read(request.headers())?)?;
+        controls::none(&controls::read(request.headers())?, is_read)?;
         return Box::pin(inbound::serve(request, &segments)).await.map(Served::Person);
     }
     if people::is_here(&segments) {
-        controls::none(&controls::read(request.headers())?)?;
+        controls::none(&controls::read(request.headers())?, is_read)?;
         // On the heap, because it is large and would enlarge the future of every other request.
         let served = Box::pin(people::serve(request, envelope, segments)).await;
         // People's paths answer in one shape, even if a key of another dialect is used.

@@ -35,7 +35,7 @@ impl Execution<'_> {
     /// Runs statements that write, and rolls them back. Records what they have changed.
     pub(super) async fn rehearse(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
         let secret = self.app.store.secret_of(&self.caller.database);
-        let last = sql::log::outcome(secret.expose());
+        let last = [sql::log::check_constraints(), sql::log::outcome(secret.expose())];
         let all: Vec<Sql> = statements.iter().chain(&last).cloned().collect();
         let mut results = self.tenant.run_and_roll_back(&[self.named(statements)], &all).await?;
         let outcome =
@@ -47,7 +47,7 @@ impl Execution<'_> {
 
     /// Runs statements that write, and records what they have changed, in one round trip.
     pub(super) async fn write_and_tell(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
-        let [_, last] = sql::log::outcome(self.app.store.secret_of(&self.caller.database).expose());
+        let last = sql::log::outcome(self.app.store.secret_of(&self.caller.database).expose());
         let all: Vec<Sql> = statements.iter().cloned().chain([last]).collect();
         let context = self.context(statements);
         let mut results = self.tenant.run(&mut self.transaction, &context, &all).await?;
@@ -57,7 +57,7 @@ impl Execution<'_> {
 
     /// Records what the open transaction has changed so far.
     pub(super) async fn tell(&mut self) -> Result<(), Fault> {
-        let [_, outcome] = sql::log::outcome(self.app.store.secret_of(&self.caller.database).expose());
+        let outcome = sql::log::outcome(self.app.store.secret_of(&self.caller.database).expose());
         // The caller's SQL may have changed the settings.
         self.restore_session()?;
         if let Transaction::Open(open) = &mut self.transaction {
@@ -73,7 +73,7 @@ impl Execution<'_> {
         let Transaction::Open(open) = &mut self.transaction else {
             return Ok(self.told.take().unwrap_or_else(ChangeSet::empty));
         };
-        match open.conclude(&sql::log::dry_outcome(secret.expose())).await {
+        match open.settle(secret.expose(), &sql::log::outcome(secret.expose())).await {
             Ok(rows) => ChangeSet::read(&rows).ok_or_else(no_outcome),
             Err(error) if is_sql => Err(fault::of_connection(error)),
             Err(error) => Err(fault::of_statement(error, None).into_fault()),

@@ -2,7 +2,7 @@
 
 use crm::model::answer::{Answer, EventPage};
 use crm::model::ask::EventsAsk;
-use crm::model::event::{Event, EventSource, chooses};
+use crm::model::event::{Event, EventSource, matches};
 use crm::model::fault::Fault;
 use crm::model::page::{Cursor, scope};
 use crm::plan::events::MOST_EVENTS;
@@ -58,7 +58,7 @@ pub(super) async fn page(app: &App, caller: &Caller, ask: &EventsAsk) -> Result<
                     }
                     break 'pages;
                 }
-                if ask.types.is_empty() || ask.types.iter().any(|it| chooses(it, &event.event_type)) {
+                if ask.types.is_empty() || ask.types.iter().any(|it| matches(it, &event.event_type)) {
                     events.push((event, write_cursor(scope, at, number + 1)));
                 }
             }

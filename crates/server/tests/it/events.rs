@@ -101,10 +101,60 @@ async fn a_cursor_goes_on_and_an_unknown_one_is_refused() {
     for forged in ["x", "ZTk5OTk5OS4x", "ZTAuMC4w", "ZTEuMQ", &foreign, &listed] {
         agent.get(&format!("/v1/events?after={forged}")).await.fault(400, "invalid_cursor");
     }
+    // One parameter has two names, and one value.
+    for query in [format!("after={after}&cursor={}", cursor(&page)), format!("after={after}&after={}", cursor(&page))] {
+        agent.get(&format!("/v1/events?{query}")).await.fault(400, "invalid_request").says("one value");
+    }
+    for query in
+        [format!("after={after}&cursor={after}"), format!("after=&cursor={after}"), format!("after={after}&cursor=")]
+    {
+        let same = agent.get(&format!("/v1/events?{query}&limit=2")).await.status(200).json();
+        assert_eq!(cursor(&same), cursor(&page));
+    }
     for (query, code) in [("limit=0", "invalid_request"), ("before=x", "invalid_request")] {
         agent.get(&format!("/v1/events?{query}")).await.fault(400, code);
     }
     agent.post("/v1/events", json!({})).await.fault(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn a_type_chooses_its_events_only() {
+    let agent = agent().await;
+    let id = agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201).id();
+    let path = format!("/v1/contacts/{id}");
+    agent.patch(&path, json!({"title": "CTO"})).await.status(200);
+    agent.delete(&path).await.status(200);
+    agent.post(&format!("{path}/restore"), json!({})).await.status(200);
+    assert_eq!(types(&all(&agent, "&type=contact.updated").await), ["contact.updated"]);
+    assert_eq!(types(&all(&agent, "&type=contact.restored").await), ["contact.restored"]);
+    assert_eq!(all(&agent, "&type=contact.*").await.len(), 4);
+    let mut stream = StreamReader::open(&agent, &agent.base, "?type=contact.updated", None).await;
+    assert_eq!(stream.next().await.expect("an event").event, "contact.updated");
+    agent.delete(&path).await.status(200);
+    agent.post(&format!("{path}/restore"), json!({})).await.status(200);
+    agent.patch(&path, json!({"title": "CEO"})).await.status(200);
+    let next = stream.next().await.expect("an event");
+    assert_eq!((next.event.as_str(), &next.data["data"]["title"]), ("contact.updated", &json!("CEO")));
+}
+
+#[tokio::test]
+async fn a_table_that_is_called_like_a_record_has_types_of_its_own() {
+    let (relm, agent) = both().await;
+    let tables =
+        "create table company (id text primary key, name text); create table deal (id int primary key, stage text)";
+    agent.sql(tables).await.status(200);
+    let made = agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201).id();
+    agent.post("/v1/company", json!({"id": made, "name": "Own"})).await.status(201);
+    agent.sql("insert into deal values (1, 'lead'); update deal set stage = 'won'").await.status(200);
+    for dialect in [&relm, &agent] {
+        let found = all(dialect, "&type=company.*,public.company.*,deal.*,deal.stage_changed,public.deal.*").await;
+        let expected = ["company.created", "public.company.created", "public.deal.created", "public.deal.updated"];
+        assert_eq!(types(&found), expected);
+        assert_eq!(found[1]["data"]["name"], "Own");
+        assert_eq!(types(&all(dialect, "&type=company.created").await), ["company.created"]);
+        let refused = dialect.get("/v1/events?type=public.companies.created").await;
+        refused.fault(400, "invalid_request").says("company.created");
+    }
 }
 
 #[tokio::test]

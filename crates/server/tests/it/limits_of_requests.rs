@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, agent, home, psql, relm};
+use crate::belongings::owned;
+use crate::support::{Agent, Raw, Reply, agent, both, home, psql, relm};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const DRY: (&str, &str) = ("x-dry-run", "true");
@@ -376,8 +377,208 @@ async fn a_control_is_never_ignored() {
     }
     let both = [JSON, DRY, ("prefer", "tx=commit")];
     agent.send(Method::POST, "/v1/contacts", &both, "{}").await.fault(400, "unknown_control");
-    send(&agent, Method::GET, "/v1/keys", DRY, Value::Null).await.fault(400, "control_not_supported");
     assert_eq!(count(&agent, "contacts").await, 0);
+    // RFC 7240: what is in quotes belongs to the preference before it.
+    for (preferences, is_dry) in [("foo=\"bar, tx=rollback\"", false), ("foo=\"a\\\", b\", tx=\"rollback\"", true)] {
+        let reply = send(&agent, Method::POST, "/v1/companies", ("prefer", preferences), json!({"name": "A"})).await;
+        let reply = reply.status(if is_dry { 200 } else { 201 });
+        assert_eq!(reply.header("preference-applied").is_empty(), !is_dry);
+    }
+    assert_eq!(count(&agent, "companies").await, 1);
+    send(&agent, Method::POST, "/v1/companies", ("prefer", "foo=\"bar, tx=rollback"), json!({"name": "A"}))
+        .await
+        .fault(400, "unknown_control");
+}
+
+#[tokio::test]
+async fn reads_ignore_controls_everywhere() {
+    let (owner, live) = owned().await;
+    let in_workspace = |path: &str| format!("{path}?ws={}", owner.workspace_id);
+    for control in [DRY, ("x-max-affected", "0"), ("prefer", "tx=rollback")] {
+        for path in ["/v1/auth/me", "/v1/workspaces", &in_workspace("/v1/keys"), &in_workspace("/v1/members")] {
+            assert_eq!(
+                send(&owner, Method::GET, path, control, Value::Null).await.status(200).data(),
+                owner.get(path).await.data()
+            );
+            assert_eq!(send(&owner, Method::HEAD, path, control, Value::Null).await.code, 200, "{path}");
+        }
+        for path in ["/v1/webhooks", "/v1/automations", "/v1/events", "/v1/runs", "/v1/logs", "/v1/tables"] {
+            send(&live, Method::GET, path, control, Value::Null).await.status(200);
+        }
+        let key = json!({"workspace_id": owner.workspace_id, "name": "k"});
+        send(&owner, Method::POST, "/v1/keys", control, key).await.fault(400, "control_not_supported");
+        let webhook = json!({"url": "https://a.example/", "events": ["*"]});
+        send(&live, Method::POST, "/v1/webhooks", control, webhook).await.fault(400, "control_not_supported");
+    }
+    send(&owner, Method::GET, "/v1/auth/me", ("x-dry-run", "yes"), Value::Null).await.fault(400, "unknown_control");
+    send(&owner, Method::GET, "/v1/auth/me", ("x-dryrun", "true"), Value::Null).await.fault(400, "unknown_control");
+}
+
+/// Creates a company with these header lines. Returns the status and the code of the error.
+async fn create_with(agent: &Agent, lines: &[&[u8]]) -> (u16, Value) {
+    let mut head = format!(
+        "POST /v1/companies HTTP/1.1\r\nhost: kith\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 13\r\n",
+        agent.key
+    )
+    .into_bytes();
+    for line in lines {
+        head.extend_from_slice(line);
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n{\"name\": \"C\"}");
+    let mut raw = Raw::connect(&agent.base).await;
+    raw.say(&head).await;
+    let answer = raw.answer().await;
+    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    (answer.code, body["error"].clone())
+}
+
+#[tokio::test]
+async fn a_header_that_names_something_is_taken_to_the_letter() {
+    let agent = agent().await;
+    let (done, refused) = ((201, Value::Null), (400, json!("invalid_request")));
+    for wrong in [&b"x-run-id: M\xfcller"[..], b"x-run-id: \xff\xfe", b"x-run-id: a\tb", b"idempotency-key: M\xfcller"]
+    {
+        assert_eq!(create_with(&agent, &[wrong]).await, refused, "{}", String::from_utf8_lossy(wrong));
+    }
+    for name in ["x-run-id", "idempotency-key"] {
+        let [one, other] = ["a", "b"].map(|value| format!("{name}: {value}").into_bytes());
+        assert_eq!(create_with(&agent, &[&one, &other]).await, refused, "{name}");
+        assert_eq!(create_with(&agent, &[&one, &one]).await, done, "{name}");
+    }
+    assert_eq!(create_with(&agent, &["x-run-id: Müller".as_bytes()]).await, done);
+    assert_eq!(agent.get("/v1/runs").await.status(200).column("run_id"), ["Müller", "a"]);
+    // Words are for people.
+    assert_eq!(create_with(&agent, &[b"x-agent: M\xfcller", b"x-reason: caf\xe9"]).await, done);
+    let entry = agent.get("/v1/activity?limit=1").await.status(200).at("/data/0/custom");
+    assert_eq!((&entry["agent"], &entry["reason"]), (&json!("M\u{fffd}ller"), &json!("caf")));
+}
+
+/// The texts of changes are bounded together, and one long text is cut as in the feed.
+#[tokio::test]
+async fn a_dry_run_of_large_changes_shows_the_first_ones() {
+    let (relm, agent) = both().await;
+    agent.sql("insert into emails (subject, body_text) select n::text, repeat(md5(n::text), 1875) from generate_series(1, 200) n").await.status(200);
+    let delete = json!({"sql": "delete from emails"});
+    let batch = json!({"operations": [{"method": "POST", "path": "/v1/sql", "body": delete}]});
+    for (dialect, at) in [(&agent, "/_meta"), (&relm, "")] {
+        for (path, body) in [("/v1/sql", &delete), ("/v1/batch", &batch)] {
+            let gone = dry(dialect, Method::POST, path, body.clone()).await.status(200);
+            assert_eq!(gone.at(&format!("{at}/affected/emails/deleted")), 200);
+            assert_eq!(gone.at(&format!("{at}/changes_truncated")), true);
+            let changes = gone.at(&format!("{at}/changes"));
+            let shown = changes.as_array().expect("changes");
+            assert!((50..80).contains(&shown.len()), "{}", shown.len());
+            let body = shown[0]["changes"]
+                .as_object()
+                .expect("columns")
+                .values()
+                .map(|it| it["from"].as_str().unwrap_or_default().len())
+                .max();
+            assert_eq!(body, Some(60_000), "whole values");
+        }
+    }
+    agent.sql("create table files (id int primary key, text text)").await.status(200);
+    let insert = |count: usize| {
+        let sql = format!("insert into files select n, repeat(md5(n::text), 94000) from generate_series(1, {count}) n");
+        json!({"sql": sql})
+    };
+    for (dialect, at) in [(&agent, "/_meta"), (&relm, "")] {
+        for count in [1, 5] {
+            let made = dry(dialect, Method::POST, "/v1/sql", insert(count)).await.status(200);
+            assert_eq!(made.at(&format!("{at}/affected/files/created")), count);
+            assert_eq!(made.at(&format!("{at}/changes")).as_array().map(Vec::len), Some(count));
+            assert_eq!(made.at(&format!("{at}/changes_truncated")), false);
+            let text = made.at(&format!("{at}/changes/0/changes/text"));
+            assert_eq!(text["clipped"], json!({"to": 32 * 94_000}));
+            assert!(text["to"].as_str().is_some_and(|it| it.len() == 2048), "{text}");
+        }
+    }
+    // The undo of large changes, and the tool that tells what it has changed.
+    let run = [JSON, ("x-run-id", "large")];
+    agent.send(Method::POST, "/v1/sql", &run, delete.to_string()).await.status(200);
+    let undone = dry(&agent, Method::POST, "/v1/runs/large/undo", json!({})).await.status(200);
+    assert_eq!((undone.at("/data/undone"), undone.at("/_meta/changes_truncated")), (json!(200), json!(true)));
+    agent.post("/v1/runs/large/undo", json!({})).await.status(200);
+    assert_eq!(count(&agent, "emails").await, 200);
+    let longer = "update emails set body_text = body_text || 'x'; update files set text = null";
+    let told = crate::mcp::call(&agent, "execute_sql", json!({"sql": longer})).await;
+    assert!(told["outcome"].as_str().is_some_and(|it| it.contains("200")), "{told}");
+}
+
+/// A deferred trigger may defer what it causes.
+#[tokio::test]
+async fn a_dry_run_checks_what_a_deferred_trigger_defers() {
+    let agent = agent().await;
+    agent
+        .sql("create table par (id int primary key);
+              create table kid (id serial primary key, p int references par deferrable initially deferred);
+              create table bare (p int references par deferrable initially deferred);
+              create table src (id int primary key); create table plain (id int primary key);
+              create function ds() returns trigger language plpgsql as $$ begin
+                set constraints all deferred; execute format('insert into %s (p) values (99)', tg_argv[0]); return null; end $$;
+              create constraint trigger t after insert on src deferrable initially deferred for each row execute function ds('kid');
+              create constraint trigger t after insert on plain deferrable initially deferred for each row execute function ds('bare');
+              create table a (id int primary key); create table b (p int primary key); create table c (p int primary key); create table d (p int primary key);
+              create constraint trigger t after insert on a deferrable initially deferred for each row execute function ds('b');
+              create constraint trigger t after insert on b deferrable initially deferred for each row execute function ds('c');
+              create constraint trigger t after insert on c deferrable initially deferred for each row execute function ds('d')")
+        .await
+        .status(200);
+    for (table, key) in [("src", "kid_p_fkey"), ("plain", "bare_p_fkey")] {
+        let insert = format!("insert into {table} values (1)");
+        for control in [DRY, ("x-agent", "a")] {
+            sql(&agent, control, &insert).await.fault(400, "sql_error").says(key);
+            let made = send(&agent, Method::POST, &format!("/v1/{table}"), control, json!({"id": 1})).await;
+            made.fault(422, "validation_failed");
+        }
+    }
+    let chain = sql(&agent, DRY, "insert into a values (1)").await.status(200);
+    for table in ["a", "b", "c", "d"] {
+        assert_eq!(chain.at(&format!("/_meta/affected/{table}/created")), 1, "{table}");
+    }
+    sql(&agent, ("x-agent", "a"), "insert into a values (1)").await.status(200);
+    assert_eq!(count(&agent, "d").await, 1);
+}
+
+#[tokio::test]
+async fn what_foreign_keys_do_for_a_trigger_is_a_cascade() {
+    let agent = agent().await;
+    agent
+        .sql("create table par (id int primary key); create table src (id int primary key);
+              create table kid (id int primary key, p int references par on delete cascade);
+              create table loose (id int primary key, p int references par on delete set null);
+              create table hand (id int primary key, p int);
+              create function empty_all() returns trigger language plpgsql as $$ begin
+                delete from hand where p = new.id; delete from par where id = new.id; delete from lists; return null; end $$;
+              create trigger t after insert on src for each row execute function empty_all();
+              insert into par values (1); insert into kid values (1, 1); insert into loose values (1, 1); insert into hand values (1, 1);
+              insert into contacts (id) values ('c_1'), ('c_2'); insert into lists (id, name, target_table, kind) values ('l_1', 'L', 'contacts', 'static');
+              insert into list_members (list_id, member_id) values ('l_1', 'c_1'), ('l_1', 'c_2')")
+        .await
+        .status(200);
+    let made = sql(&agent, DRY, "insert into src values (1)").await.status(200);
+    let mut vias: Vec<(String, String)> = made
+        .at("/_meta/changes")
+        .as_array()
+        .expect("changes")
+        .iter()
+        .map(|it| {
+            (it["table"].as_str().unwrap_or_default().to_owned(), it["via"].as_str().unwrap_or_default().to_owned())
+        })
+        .collect();
+    vias.sort();
+    let expected = [
+        ("hand", "trigger"),
+        ("kid", "cascade"),
+        ("list_members", "cascade"),
+        ("list_members", "cascade"),
+        ("lists", "trigger"),
+        ("loose", "cascade"),
+        ("par", "trigger"),
+        ("src", "request"),
+    ];
+    assert_eq!(vias, expected.map(|(table, via)| (table.to_owned(), via.to_owned())));
 }
 
 /// The database refuses to commit a dry transaction, even if the server were made to send the commit.

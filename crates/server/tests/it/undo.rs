@@ -92,6 +92,32 @@ async fn a_run_is_all_that_was_done_under_one_name() {
     assert_eq!((run.at("/object"), run.at("/run_id")), (json!("run"), json!("import 1")));
 }
 
+/// Lists of runs have the texts whole.
+#[tokio::test]
+async fn what_is_said_of_a_run_is_short() {
+    let (relm, agent) = both().await;
+    for dialect in [&relm, &agent] {
+        let name = if dialect.key == relm.key { "a" } else { "b" };
+        for field in ["agent", "reason"] {
+            let long = dialect.post("/v1/runs", json!({"run_id": name, field: "x".repeat(501)})).await;
+            long.fault(400, "invalid_request").says(&format!("\"{field}\" has at most 500 bytes"));
+        }
+        for wrong in ["a\nb", "a\tb", "a\u{1b}[31m", " a", "a ", ""] {
+            dialect.post("/v1/runs", json!({"run_id": wrong})).await.fault(400, "invalid_request").says("X-Run-Id");
+        }
+        let said = json!({"run_id": name, "agent": "x".repeat(500), "reason": "y".repeat(500)});
+        dialect.post("/v1/runs", said).await.status(201);
+        let finish = |length: usize| json!({"status": "complete", "summary": "z".repeat(length)});
+        let path = format!("/v1/runs/{name}/finish");
+        dialect
+            .post(&path, finish(4001))
+            .await
+            .fault(400, "invalid_request")
+            .says("\"summary\" has at most 4000 bytes");
+        dialect.post(&path, finish(4000)).await.status(200);
+    }
+}
+
 #[tokio::test]
 async fn a_run_of_raw_sql_comes_back_to_the_letter() {
     let agent = agent().await;

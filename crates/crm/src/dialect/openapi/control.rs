@@ -120,7 +120,7 @@ pub const TASKS: &[Task] = &[
         answer: ControlReturns::One("AutomationTrial"), codes: &["not_found"],
         about: "Says what an automation would do with an event, `{event}` in the form of `GET /v1/events`: whether the event fires it, which conditions hold, and what each action would change. The actions are dry runs, each by itself: nothing is kept and nothing is sent." },
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: ControlReturns::Page("ChangeEvent"), codes: &["invalid_cursor"],
-        about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
+        about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses, and `?type=contact.updated` has no `contact.restored`. A custom table that is called like a record has its schema in the type: `public.company.created`. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
 
 /// The description of `behind_since`.

@@ -52,14 +52,14 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             "NewRun",
             json!({"type": "object", "required": ["run_id"], "additionalProperties": false, "properties": {
                 "run_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Your own name for the run."},
-                "agent": {"type": ["string", "null"], "description": "The program that does it."},
-                "reason": {"type": ["string", "null"], "description": "The purpose."}}}),
+                "agent": {"type": ["string", "null"], "maxLength": 500, "description": "The program that does it. At most 500 bytes."},
+                "reason": {"type": ["string", "null"], "maxLength": 500, "description": "The purpose. At most 500 bytes."}}}),
         ),
         (
             "RunEnd",
             json!({"type": "object", "required": ["status"], "additionalProperties": false, "properties": {
                 "status": {"type": "string", "enum": ["complete", "failed"]},
-                "summary": {"type": ["string", "null"], "description": "What was done."}}}),
+                "summary": {"type": ["string", "null"], "maxLength": 4000, "description": "What was done. At most 4000 bytes."}}}),
         ),
         (
             "Assertion",
@@ -291,7 +291,7 @@ pub fn dry_run() -> [Value; 4] {
     [
         json!({"type": "integer", "description": "The status that the request would have had."}),
         affected(),
-        json!({"type": "array", "items": reference_to("schemas", "PlannedChange"), "description": "The first changes that it would have made."}),
+        json!({"type": "array", "items": reference_to("schemas", "PlannedChange"), "description": "The first changes that it would have made: at most 200, and 4 MB of text. `clipped` has the lengths in bytes of values that were cut."}),
         json!({"type": "boolean", "description": "Whether it would have made more."}),
     ]
 }

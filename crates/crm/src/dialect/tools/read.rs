@@ -21,6 +21,7 @@ use crate::model::control::ControlAsk;
 use crate::model::entity::{Entity, FieldKind, by_table, by_word};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Filter;
+use crate::model::who::checked_run_id;
 
 /// Rows of a page if the call has no `limit`. Models pay for each of them.
 const DEFAULT_LIMIT: usize = 25;
@@ -31,9 +32,6 @@ const BESIDE: usize = 5;
 /// The tokens of an answer, by default and at most. An answer is cut to them.
 const DEFAULT_TOKENS: usize = 8_000;
 const MAX_TOKENS: usize = 50_000;
-
-/// Maximum characters of a `run_id`.
-const MAX_RUN_ID: usize = 200;
 
 /// A tool's arguments, read.
 #[derive(Debug)]
@@ -169,12 +167,8 @@ impl Said<'_> {
 
     fn run_id(&mut self) -> Result<Option<String>, Fault> {
         let run_id = self.text("run_id")?;
-        match &run_id {
-            Some(text) if text.is_empty() || text.chars().count() > MAX_RUN_ID => {
-                Err(Fault::invalid(format!("\"run_id\" must have 1 to {MAX_RUN_ID} characters.")))
-            }
-            _ => Ok(run_id),
-        }
+        run_id.as_ref().map_or(Ok(()), |text| checked_run_id(text.as_bytes()))?;
+        Ok(run_id)
     }
 
     fn view(&mut self) -> Result<View, Fault> {

@@ -152,6 +152,21 @@ impl OpenTransaction {
         Ok(last)
     }
 
+    /// Does in a dry run what a commit does with deferred constraints and triggers, and runs its last statement. A trigger may defer
+    /// what it causes, so the constraints are checked until nothing is written: what is deferred comes from a written row.
+    pub async fn settle(&mut self, secret: &str, last: &Sql) -> Result<Rows, Error> {
+        let (lift, check) = (sql::log::lift_seal(secret), sql::log::check_constraints());
+        let command = |rows: Rows| -> Option<u64> { rows.string(0, "command")?.parse().ok() };
+        let mut before = command(self.conclude(std::slice::from_ref(&lift)).await?);
+        loop {
+            let after = command(self.conclude(&[check.clone(), lift.clone()]).await?);
+            if after == before.map(|before| before + 1) {
+                return self.conclude(std::slice::from_ref(last)).await;
+            }
+            before = after;
+        }
+    }
+
     /// Closes the connection at the end of the transaction, instead of keeping it for others.
     pub(super) fn close_at_end(&mut self) {
         self.tx.holder().close_at_end();

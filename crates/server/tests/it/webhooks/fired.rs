@@ -70,6 +70,33 @@ async fn every_kind_of_write_fires_alike() {
     assert_eq!(expect(&["company.created"]).await["run_id"], "my run");
 }
 
+/// A record is what its table says, and not what its table is called.
+#[tokio::test]
+async fn a_table_that_is_called_like_a_record_fires_nothing_of_its() {
+    let agent = agent().await;
+    agent.sql("create table company (id text primary key, name text)").await.status(200);
+    let (of_records, of_table) = (Receiver::start().await, Receiver::start().await);
+    let webhook = subscribe_to(&agent, &of_records, &["company.*"]).await;
+    subscribe_to(&agent, &of_table, &["public.company.created"]).await;
+    let actions = json!([{"type": "create_activity", "activity_type": "note"}]);
+    let noting = rule(&agent, "company.*", json!([]), actions).await;
+    let id = agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201).id();
+    agent.post("/v1/company", json!({"id": id, "name": "Own"})).await.status(201);
+    let told = of_table.wait(1).await[0].json();
+    assert_eq!((&told["type"], &told["data"]["name"]), (&json!("public.company.created"), &json!("Own")));
+    agent.post("/v1/companies", json!({"name": "Last"})).await.status(201);
+    of_records.wait(2).await;
+    let queued = agent.get(&format!("/v1/webhooks/{webhook}/deliveries")).await.status(200);
+    assert_eq!(queued.column("event_type"), ["company.created", "company.created"]);
+    let ended = runs(&agent, &noting, 2).await;
+    assert!(ended.iter().all(|run| run["event_type"] == "company.created"), "{ended:?}");
+    assert_eq!(ended.len(), 2);
+    // A test of a rule reads the types as they are written.
+    let event = json!({"event": {"type": "public.company.created", "data": {"id": id, "name": "Own"}}});
+    let test = agent.post(&format!("/v1/automations/{noting}/test"), event).await.status(200);
+    assert_eq!(test.at("/data/fires"), false);
+}
+
 #[tokio::test]
 async fn an_event_is_written_in_the_dialect_of_the_subscriber() {
     let (relm, agentcrm) = both().await;
