@@ -31,9 +31,14 @@ BEGIN
             DETAIL = format('Key (pipeline)=(%s) is not present in table "pipelines".', NEW.pipeline),
             HINT = 'Create the pipeline first, or leave it out for the default one.';
   END IF;
+  -- A stage that was deleted since is not added again.
+  IF NEW.stage IS NOT NULL AND kith.is_undo() THEN
+    RAISE EXCEPTION 'there is no stage "%" in pipeline "%"', NEW.stage, NEW.pipeline
+      USING ERRCODE = '23503', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage', CONSTRAINT = 'deals_stage_fkey';
+  END IF;
   -- If no stage is given, or on a move to another pipeline only the old one, the deal goes to the first stage. If the statement
-  -- names the old stage, kith_place_named has called this function before, with an argument. Undo writes only what has changed.
-  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline AND NOT kith.is_undo()) THEN
+  -- names the old stage, kith_place_named has called this function before, with an argument.
+  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
     SELECT s.key INTO found_stage FROM public.pipeline_stages s
      WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL ORDER BY s.position, s.created_at, s.id LIMIT 1;
     IF FOUND THEN

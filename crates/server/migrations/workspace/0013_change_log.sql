@@ -61,6 +61,7 @@ CREATE INDEX change_request_idx ON kith.change (request) WHERE request IS NOT NU
 CREATE INDEX change_run_idx ON kith.change (run, seq) WHERE run IS NOT NULL;
 -- Changes that the feed has are found in the feed.
 CREATE INDEX change_row_idx ON kith.change (relation, key, seq) WHERE activity IS NULL;
+CREATE INDEX change_moved_idx ON kith.change (relation, was) WHERE was IS NOT NULL;
 CREATE INDEX change_undone_by_idx ON kith.change (undone_by) WHERE undone_by IS NOT NULL;
 -- Of those that are not published too. Each index of this table costs every write.
 CREATE INDEX change_position_idx ON kith.change (position, seq);

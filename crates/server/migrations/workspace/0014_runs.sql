@@ -166,7 +166,7 @@ CREATE TYPE kith.undo_item AS (
   made_at timestamptz,
   is_kept boolean
 );
-COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end; is_aside, if only triggers of Kith''s wrote it, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back. A row that is_kept ended as it began: foreign keys must leave it so.';
+COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end; is_aside, if it is a stage that Kith added for a deal, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back. A row that is_kept ended as it began: foreign keys must leave it so.';
 
 -- The texts of columns, as their input functions take them.
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
@@ -182,11 +182,11 @@ COMMENT ON FUNCTION kith.texts IS 'The values of a row as texts: {column: text o
 
 -- What a row's only change says of it needs no comparison of images, and several are joined where each begins as the one before ended. The other rows that
 -- changed several times, those whose values JSON does not hold to the letter, and tables that have other columns now, are compared.
-CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamptz, OUT status text, OUT items kith.undo_item[], OUT is_rest boolean)
+CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamptz, OUT status text, OUT items kith.undo_item[], OUT is_rest boolean, OUT seqs bigint[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  seqs bigint[]; facts record;
-  of_pipelines constant oid[] := ARRAY['public.pipelines'::regclass, 'public.pipeline_stages'::regclass];
+  facts record;
+  stages constant oid := 'public.pipeline_stages'::regclass;
   request_of_entry text := (SELECT a.custom ->> 'request_id' FROM public.activity a WHERE kind = 'activity' AND a.id = target);
 BEGIN
   PERFORM kith.check_secret(secret);
@@ -237,13 +237,13 @@ BEGIN
        -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
        chains AS MATERIALIZED (
          SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.is_aside
-           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = ANY (of_pipelines) AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
+           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = stages AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
                    FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
           WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = stages AS is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
@@ -262,7 +262,7 @@ BEGIN
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
-                n.relation = ANY (of_pipelines) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
+                n.relation = stages AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
@@ -282,7 +282,8 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act,
+                                x.is_aside AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
                                 coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
@@ -293,7 +294,7 @@ BEGIN
     status := 'undone';
   END IF;
 END $$;
-COMMENT ON FUNCTION kith.undo_plan IS 'What undoing a run, a request or a change would put back, and whether a part is undone already. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.undo_plan IS 'What undoing a run, a request or a change would put back, of which changes, and whether a part is undone already. For the server, which knows the secret.';
 
 CREATE FUNCTION kith.begin_undo(secret text, id text, actor text, agent text, reason text, undo_of text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -313,10 +314,12 @@ COMMENT ON FUNCTION kith.last_change IS 'The last number of the log: what this t
 
 -- A row may be part of the plan under the key that it had before a foreign key gave it another one. One that a row of the plan is to be comes again after
 -- it is removed: a partitioned table moves rows so.
-CREATE FUNCTION kith.is_other(change kith.change, planned jsonb) RETURNS boolean
+CREATE FUNCTION kith.is_other(seq bigint, planned jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE act text := coalesce(planned ->> concat(change.relation, ' ', change.key), planned ->> concat(change.relation, ' ', change.was));
+DECLARE change kith.change; act text;
 BEGIN
+  SELECT c.* INTO change FROM kith.change c WHERE c.seq = is_other.seq;
+  act := coalesce(planned ->> concat(change.relation, ' ', change.key), planned ->> concat(change.relation, ' ', change.was));
   IF act IS NULL THEN
     act := (SELECT planned ->> concat(m.relation, ' ', m.was) FROM kith.change m
              WHERE m.xid = change.xid AND m.relation = change.relation AND m.key = change.key AND m.seq < change.seq AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was) LIMIT 1);
@@ -326,22 +329,61 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.is_other IS 'Whether a change of this transaction removed a row that the plan does not remove, or changed a reference of one that is not in it.';
 
--- Rows that this transaction removed, or whose references it changed, although the plan does not. It is called after each statement, so it must not read all
--- changes of the transaction, nor all rows of the plan.
+-- Rows that this transaction removed, or whose references it changed, although the plan does not; and a pipeline that is no longer the default. It is called
+-- after each statement, so it must not read all changes of the transaction, nor all rows of the plan.
 CREATE FUNCTION kith.removes_others(secret text, since bigint, planned jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE pipelines constant oid := 'public.pipelines'::regclass;
 BEGIN
   PERFORM kith.check_secret(secret);
   IF since = 0 THEN
     RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()
-                      AND CASE c.op WHEN 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' ELSE c.via = 'cascade' END AND kith.is_other(c, planned));
+                      AND CASE WHEN c.op = 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' WHEN c.via = 'cascade' THEN true
+                               ELSE c.relation = pipelines AND c.via = 'trigger' AND c.previous ? 'is_default' END
+                      AND kith.is_other(c.seq, planned));
   END IF;
-  RETURN EXISTS (SELECT FROM (SELECT c.seq, c AS change FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
-                  WHERE (c.change).xid = pg_current_xact_id_if_assigned()
-                    AND CASE (c.change).op WHEN 'D' THEN planned ->> concat((c.change).relation, ' ', (c.change).key) IS DISTINCT FROM 'delete' ELSE (c.change).via = 'cascade' END
-                    AND kith.is_other(c.change, planned));
+  RETURN EXISTS (SELECT FROM (SELECT c.seq, c.xid, c.relation, c.key, c.op, c.via, c.previous FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
+                  WHERE c.xid = pg_current_xact_id_if_assigned()
+                    AND CASE WHEN c.op = 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' WHEN c.via = 'cascade' THEN true
+                             ELSE c.relation = pipelines AND c.via = 'trigger' AND c.previous ? 'is_default' END
+                    AND kith.is_other(c.seq, planned));
 END $$;
 COMMENT ON FUNCTION kith.removes_others IS 'Whether rows were removed that the plan, {"relation key": "delete" or "write"}, does not remove. For the server, which knows the secret.';
+
+-- What is undone has left no trace, nor has the undo, unless what it undid was there before.
+CREATE FUNCTION kith.counts_since(change kith.change, since bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN change.seq > since AND change.undone_by IS NULL
+     AND NOT EXISTS (SELECT FROM kith.change d WHERE d.undone_by = change.run AND d.relation = change.relation AND d.seq > since
+                        AND (d.key IN (change.key, change.was) OR d.was IN (change.key, change.was)));
+END $$;
+COMMENT ON FUNCTION kith.counts_since IS 'Whether a change has an effect on what was there after an earlier one.';
+
+-- A row is known by its key. Another one may have got it. The records of built-in tables have keys that no other one gets, unless keys are changed.
+CREATE FUNCTION kith.others_since(secret text, relation oid, keys text[], since bigint[], own bigint[]) RETURNS TABLE (place bigint, is_moved boolean)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE earliest constant bigint := (SELECT min(s.seq) FROM unnest(since) s(seq)); changes kith.change[];
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF EXISTS (SELECT FROM kith.change c WHERE c.relation = others_since.relation AND c.was IS NOT NULL AND c.seq > earliest AND c.seq NOT IN (SELECT unnest(own))) THEN
+    changes := ARRAY(SELECT c FROM kith.change c WHERE c.relation = others_since.relation AND c.seq > earliest AND c.seq NOT IN (SELECT unnest(own)) AND kith.counts_since(c, earliest)
+                      UNION ALL SELECT c FROM kith.change c WHERE c.seq = ANY (own) AND c.relation = others_since.relation);
+    RETURN QUERY
+      WITH rows AS MATERIALIZED (SELECT r.seq, r.first FROM kith.rows_of(changes) r),
+           later AS (SELECT DISTINCT ON (x.place) x.place, x.key, c.key AS key_now, c.op FROM unnest(keys, since) WITH ORDINALITY x(key, since, place)
+                       JOIN rows o ON o.seq = x.since JOIN rows l ON l.first = o.first AND l.seq > x.since JOIN unnest(changes) c ON c.seq = l.seq
+                      ORDER BY x.place, c.op = 'D' DESC, c.seq DESC)
+      SELECT l.place, l.op <> 'D' FROM later l WHERE l.op = 'D' OR l.key_now <> l.key;
+  ELSIF NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = others_since.relation) THEN
+    RETURN QUERY
+      SELECT x.place, false FROM unnest(keys, since) WITH ORDINALITY x(key, since, place)
+       WHERE EXISTS (SELECT FROM kith.change c WHERE c.relation = others_since.relation AND c.key = x.key AND c.activity IS NULL AND c.seq > x.since AND c.op <> 'U'
+                        AND c.seq NOT IN (SELECT unnest(own)) AND kith.counts_since(c, x.since));
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.others_since IS 'Which of the rows that had these keys have gone since, or have moved to other keys, by other changes than their own. For the server, which knows the secret.';
 
 -- Another row may get the old key of such a row afterwards, so the first change counts.
 CREATE FUNCTION kith.cascaded_keys(secret text, relation oid, keys text[]) RETURNS TABLE (was text, key jsonb)
@@ -394,8 +436,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.check_standing IS 'Refuses changes that are undone. For the server, which knows the secret.';
 
+-- An undo writes a row once, so it has no change of the keys that the row had in between.
+CREATE FUNCTION kith.undone_with(seqs bigint[]) RETURNS TABLE (undo text, seq bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH undos AS MATERIALIZED (
+         SELECT m.run, r.undo_of, m.relation, k.key FROM kith.change m JOIN kith.run r ON r.id = m.run CROSS JOIN unnest(ARRAY[m.key, m.was]) k(key)
+          WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL AND k.key IS NOT NULL),
+       -- A condition for each index.
+       targets AS MATERIALIZED (
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.run = u.undo_of
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.request = u.undo_of
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN public.activity a ON a.id = u.undo_of
+           JOIN kith.change c ON c.activity = a.id AND c.request IS NOT DISTINCT FROM a.custom ->> 'request_id'),
+       found AS MATERIALIZED (
+         SELECT t.run, t.seq FROM targets t
+          WHERE (t.run, t.relation, t.key) IN (SELECT u.run, u.relation, u.key FROM undos u) OR (t.run, t.relation, t.was) IN (SELECT u.run, u.relation, u.key FROM undos u)),
+       moved AS MATERIALIZED (
+         SELECT r.* FROM kith.rows_of(ARRAY(SELECT c FROM targets t JOIN kith.change c ON c.seq = t.seq WHERE t.relation IN (SELECT x.relation FROM targets x WHERE x.was IS NOT NULL))) r)
+  SELECT f.run, f.seq FROM found f UNION SELECT f.run, o.seq FROM found f JOIN moved m ON m.seq = f.seq JOIN moved o ON o.first = m.first
+$$;
+COMMENT ON FUNCTION kith.undone_with IS 'Which changes undos undid with these changes of theirs.';
+
 -- What an undone undo had put back is as it was before it, so the changes stand that it had undone. If those are of an undo too, what that one had undone
--- is undone again, and so on. An undo writes a row once, so it has no change of the keys that the row had in between.
+-- is undone again, and so on. A row may be undone in parts, by several undos: it stands if one of them is undone.
 CREATE FUNCTION kith.let_stand(seqs bigint[], undos text[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE standing bigint[];
@@ -403,20 +468,24 @@ BEGIN
   -- The rows that it passed over stand with the others.
   IF NOT EXISTS (SELECT FROM kith.change m WHERE m.run = ANY (undos) AND m.undone_by IS NULL) THEN
     WITH changed AS (UPDATE kith.change c SET undone_by = NULL WHERE c.undone_by = ANY (undos) RETURNING c.seq) SELECT array_agg(c.seq) INTO standing FROM changed c;
-    RETURN coalesce(standing, '{}');
+  ELSE
+    WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
+         stands AS MATERIALIZED (
+           SELECT u.seq FROM undone u
+            WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
+               OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
+         moved AS MATERIALIZED (
+           SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r),
+         changed AS (
+           UPDATE kith.change AS c SET undone_by = NULL
+             FROM (SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
+            WHERE c.seq = x.seq RETURNING c.seq)
+    SELECT array_agg(c.seq) INTO standing FROM changed c;
   END IF;
-  WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
-       stands AS MATERIALIZED (
-         SELECT u.seq FROM undone u
-          WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
-             OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
-       moved AS MATERIALIZED (
-         SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r),
-       changed AS (
-         UPDATE kith.change AS c SET undone_by = NULL
-           FROM (SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
-          WHERE c.seq = x.seq RETURNING c.seq)
-  SELECT array_agg(c.seq) INTO standing FROM changed c;
+  WITH changed AS (
+         UPDATE kith.change AS c SET undone_by = NULL FROM kith.undone_with(seqs) t WHERE c.seq = t.seq AND c.undone_by IS NOT NULL RETURNING c.seq, c.run),
+       runs AS (UPDATE kith.run AS r SET undone_by = NULL WHERE r.id IN (SELECT c.run FROM changed c) AND r.undone_by IS NOT NULL)
+  SELECT standing || array_agg(c.seq) INTO standing FROM changed c;
   RETURN coalesce(standing, '{}');
 END $$;
 COMMENT ON FUNCTION kith.let_stand IS 'Lets the changes stand that undos had undone with these changes of theirs, and returns them.';
@@ -425,26 +494,7 @@ CREATE FUNCTION kith.undo_again(seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE undone bigint[];
 BEGIN
-  WITH undos AS MATERIALIZED (
-         SELECT m.run, r.undo_of, m.relation, k.key FROM kith.change m JOIN kith.run r ON r.id = m.run CROSS JOIN unnest(ARRAY[m.key, m.was]) k(key)
-          WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL AND k.key IS NOT NULL),
-       -- A condition for each index.
-       targets AS MATERIALIZED (
-         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.run = u.undo_of WHERE c.undone_by IS NULL
-          UNION
-         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.request = u.undo_of WHERE c.undone_by IS NULL
-          UNION
-         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN public.activity a ON a.id = u.undo_of
-           JOIN kith.change c ON c.activity = a.id AND c.request IS NOT DISTINCT FROM a.custom ->> 'request_id' WHERE c.undone_by IS NULL),
-       found AS MATERIALIZED (
-         SELECT t.run, t.seq, t.relation FROM targets t
-          WHERE (t.run, t.relation, t.key) IN (SELECT u.run, u.relation, u.key FROM undos u) OR (t.run, t.relation, t.was) IN (SELECT u.run, u.relation, u.key FROM undos u)),
-       moved AS MATERIALIZED (
-         SELECT r.* FROM kith.rows_of(ARRAY(SELECT c FROM targets t JOIN kith.change c ON c.seq = t.seq WHERE t.relation IN (SELECT x.relation FROM targets x WHERE x.was IS NOT NULL))) r),
-       changed AS (
-         UPDATE kith.change AS c SET undone_by = x.run
-           FROM (SELECT f.seq, f.run FROM found f UNION SELECT o.seq, f.run FROM found f JOIN moved m ON m.seq = f.seq JOIN moved o ON o.first = m.first) x
-          WHERE c.seq = x.seq RETURNING c.seq)
+  WITH changed AS (UPDATE kith.change AS c SET undone_by = t.undo FROM kith.undone_with(seqs) t WHERE c.seq = t.seq AND c.undone_by IS NULL RETURNING c.seq)
   SELECT array_agg(c.seq) INTO undone FROM changed c;
   RETURN coalesce(undone, '{}');
 END $$;
@@ -503,7 +553,7 @@ END $$;
 COMMENT ON FUNCTION kith.undone_changes IS 'The changes that an undo put back. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.affected_by, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.texts, kith.is_other, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.let_stand, kith.undo_again, kith.end_undo, kith.undone_changes FROM PUBLIC;
+  kith.texts, kith.is_other, kith.counts_since, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.others_since, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.undone_with, kith.let_stand, kith.undo_again, kith.end_undo, kith.undone_changes FROM PUBLIC;
 -- These require the secret.
 GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.row_changes,
-  kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes TO PUBLIC;
+  kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.others_since, kith.cascaded_keys, kith.steps_back, kith.check_standing, kith.end_undo, kith.undone_changes TO PUBLIC;

@@ -23,15 +23,17 @@ END $$;
 COMMENT ON FUNCTION kith.without_columns IS 'Leaves columns of an update as they are, with those that belong to the same references.';
 
 -- Locks the rows in the order of table and key.
-CREATE OR REPLACE FUNCTION kith.compare_rows(INOUT items kith.undo_item[], skips boolean, OUT conflicts jsonb[], OUT partly integer[])
+CREATE OR REPLACE FUNCTION kith.compare_rows(secret text, own bigint[], INOUT items kith.undo_item[], OUT conflicts jsonb[], OUT partly integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE batch record; found_row record; item kith.undo_item; exact name[]; column_name text; same jsonb; wrong jsonb; fault record;
+DECLARE batch record; found_row record; item kith.undo_item; other record; exact name[]; column_name text; same jsonb; wrong jsonb; fault record;
 BEGIN
   conflicts := '{}';
   partly := '{}';
-  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers,
+                      array_agg(i.key_text ORDER BY i.n) AS key_texts, array_agg(i.members[cardinality(i.members)] ORDER BY i.n) AS latest
                  FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
+    -- After the locks, others cannot take the keys any more.
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
@@ -71,15 +73,24 @@ BEGIN
         conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'is_aside', item.is_aside);
       END LOOP;
       -- What is left of an update can still go back.
-      IF skips AND item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
+      IF item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
         item.fault := NULL;
         partly := partly || item.n;
       END IF;
       items[found_row.n] := item;
     END LOOP;
+    FOR other IN SELECT batch.numbers[o.place] AS n, o.is_moved FROM kith.others_since(secret, batch.relation, batch.key_texts, batch.latest, own) o LOOP
+      item := items[other.n];
+      CONTINUE WHEN item.act = 'insert';
+      conflicts := ARRAY(SELECT c FROM unnest(conflicts) c WHERE (c ->> 'table', c -> 'id') IS DISTINCT FROM (item.name, item.id));
+      partly := array_remove(partly, item.n);
+      item.state := NULL;
+      item.fault := CASE WHEN item.act = 'delete' AND other.is_moved THEN 'changed_since' END;
+      items[other.n] := item;
+    END LOOP;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION kith.compare_rows IS 'Compares the rows of a plan with what was left of them. Rows that were changed since are conflicts, but if `skips`, the columns of an update that were not changed can go back: those rows are in `partly`.';
+COMMENT ON FUNCTION kith.compare_rows IS 'Compares the rows of a plan with what was left of them. Rows that were changed since are conflicts, but the columns of an update that were not changed can go back: those rows are in `partly`.';
 
 CREATE OR REPLACE FUNCTION kith.find_obstacles(INOUT items kith.undo_item[], INOUT conflicts jsonb[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -105,6 +116,19 @@ BEGIN
                  WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
                    AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members' AND o.fault IS NULL) LOOP
     items[number].fault := 'would_remove_others';
+  END LOOP;
+  -- Members of lists and associations name their records without a foreign key too.
+  FOR number IN SELECT DISTINCT e.n
+                  FROM (SELECT i.n, coalesce(l.target_table, (SELECT o.back ->> 'target_table' FROM unnest(items) o WHERE o.name = 'lists' AND o.key_text = i.back ->> 'list_id')) AS kind, i.back ->> 'member_id' AS id
+                          FROM unnest(items) i LEFT JOIN public.lists l ON l.id = i.back ->> 'list_id' WHERE i.fault IS NULL AND i.act = 'insert' AND i.name = 'list_members'
+                        UNION ALL
+                        SELECT i.n, b.name, x.id FROM unnest(items) i CROSS JOIN LATERAL (VALUES (i.back ->> 'from_type', i.back ->> 'from_id'), (i.back ->> 'to_type', i.back ->> 'to_id')) x(subject, id)
+                          JOIN kith_guard.builtin b ON b.subject = x.subject WHERE i.fault IS NULL AND i.act = 'insert' AND i.name = 'associations') e
+                 WHERE (e.kind, e.id) NOT IN (SELECT o.name, o.key_text FROM unnest(items) o WHERE o.act = 'insert' AND o.fault IS NULL)
+                   AND NOT CASE e.kind WHEN 'contacts' THEN EXISTS (SELECT FROM public.contacts x WHERE x.id = e.id) WHEN 'companies' THEN EXISTS (SELECT FROM public.companies x WHERE x.id = e.id)
+                                       WHEN 'deals' THEN EXISTS (SELECT FROM public.deals x WHERE x.id = e.id) WHEN 'activities' THEN EXISTS (SELECT FROM public.activities x WHERE x.id = e.id)
+                                       WHEN 'emails' THEN EXISTS (SELECT FROM public.emails x WHERE x.id = e.id) ELSE true END LOOP
+    items[number].fault := 'parent_gone';
   END LOOP;
   FOREACH item IN ARRAY items LOOP
     IF item.is_kept THEN
@@ -412,7 +436,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.settle IS 'Ends the writing of rows: sets positions, and checks what is checked at the end.';
 
--- If it `skips`, an update goes back but for the columns that are in the way.
+-- An update goes back but for the columns that are in the way. If it does not `skip`, only those that errors name are known.
 CREATE OR REPLACE FUNCTION kith.leave_failing(secret text, INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT narrowed integer[], planned jsonb, skips boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE item kith.undo_item; rest kith.undo_item; names text[];
@@ -426,7 +450,7 @@ BEGIN
     conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside,
                                                  'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
     rest := kith.without_columns(item, names);
-    IF skips AND item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
+    IF item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
       item := rest;
       item.state := 'pending';
       item.blamed := '{}';
@@ -438,6 +462,50 @@ BEGIN
   END LOOP;
 END $$;
 COMMENT ON FUNCTION kith.leave_failing IS 'Leaves the rows that could not be written, or the columns of theirs that are in the way: those rows are in `narrowed` and pending.';
+
+-- Another row may have by now the key that a row of the plan had. What would refer to the row of the plan does not go back to that one.
+CREATE OR REPLACE FUNCTION kith.leave_dependents(INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT partly integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE dependent record; item kith.undo_item; found_any boolean;
+BEGIN
+  LOOP
+    found_any := false;
+    FOR dependent IN
+      WITH f AS MATERIALIZED (
+             SELECT k.oid, k.conrelid, k.confrelid,
+                    ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY c(number, place) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.number ORDER BY c.place) AS names,
+                    ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY c(number, place) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = c.number ORDER BY c.place) AS referenced
+               FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT i.relation FROM unnest(items) i) AND k.confrelid IN (SELECT i.relation FROM unnest(items) i)),
+           p AS MATERIALIZED (
+             SELECT f.oid, ARRAY(SELECT coalesce(i.back_shown -> x.name, i.expected -> x.name) FROM unnest(f.referenced) WITH ORDINALITY x(name, place) ORDER BY x.place) AS old
+               FROM unnest(items) i JOIN f ON f.confrelid = i.relation
+              WHERE i.act = 'insert' AND i.state = 'left'
+                 OR i.act = 'update' AND EXISTS (SELECT FROM unnest(f.referenced) x(name) WHERE i.back_shown ? x.name AND i.back_shown -> x.name <> i.expected -> x.name AND (i.state = 'left' OR NOT i.target ? x.name)))
+      SELECT c.n, array_agg(x.name) AS names
+        FROM (SELECT i.n, f.oid, f.names, ARRAY(SELECT coalesce(i.back_shown -> x.name, i.expected -> x.name) FROM unnest(f.names) WITH ORDINALITY x(name, place) ORDER BY x.place) AS old
+                FROM unnest(items) i JOIN f ON f.conrelid = i.relation WHERE i.state <> 'left' AND (i.act = 'insert' OR i.act = 'update' AND i.target ?| f.names)) c
+        JOIN p ON (p.oid, p.old) = (c.oid, c.old) CROSS JOIN LATERAL unnest(c.names) x(name)
+       WHERE 'null' <> ALL (c.old)
+       GROUP BY c.n
+    LOOP
+      found_any := true;
+      item := items[dependent.n];
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'parent_gone', 'is_aside', item.is_aside);
+      IF item.act = 'update' THEN
+        item := kith.without_columns(item, dependent.names);
+      END IF;
+      IF item.act = 'update' AND item.target <> '{}' THEN
+        partly := partly || item.n;
+        item.state := CASE WHEN item.back = '{}' THEN 'done' ELSE item.state END;
+      ELSE
+        item.state := 'left';
+      END IF;
+      items[dependent.n] := item;
+    END LOOP;
+    EXIT WHEN NOT found_any;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.leave_dependents IS 'Leaves what would refer to rows that are left, by keys that they do not get back.';
 
 CREATE OR REPLACE FUNCTION kith.leave_strays(INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT partly integer[], strays jsonb[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -461,6 +529,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.leave_strays IS 'Leaves what triggers do not let go back, as astray() found it: columns of an update, else the whole row.';
 
+CREATE OR REPLACE FUNCTION kith.leave_as_found(INOUT compared kith.undo_item[], INOUT partly integer[], items kith.undo_item[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE item kith.undo_item;
+BEGIN
+  FOREACH item IN ARRAY items LOOP
+    IF item.state = 'left' THEN
+      compared[item.n].state := 'left';
+    ELSIF item.target <> compared[item.n].target THEN
+      compared[item.n] := kith.without_columns(compared[item.n], ARRAY(SELECT c.name FROM jsonb_object_keys(compared[item.n].target) c(name) WHERE NOT item.target ? c.name));
+      partly := partly || item.n;
+      IF compared[item.n].back = '{}' THEN
+        compared[item.n].state := 'done';
+      END IF;
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.leave_as_found IS 'Leaves in a plan what was left when it was written.';
+
 CREATE OR REPLACE FUNCTION kith.planned(items kith.undo_item[]) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- A row may take the key of one that is deleted.
@@ -478,14 +564,17 @@ SET lc_monetary = 'C' SET quote_all_identifiers = off SET lock_timeout = '100ms'
 DECLARE
   plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[]; narrowed integer[];
   all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; may_replay boolean; at_once boolean := false; replay text;
-  passes integer := 0; most_passes CONSTANT integer := 10; most integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
+  passes integer := 0; most_passes CONSTANT integer := 10; most integer; known integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
   IF plan.status <> 'open' THEN
     RETURN jsonb_build_object('status', plan.status);
   END IF;
-  SELECT c.* INTO compared, compared_conflicts, partly FROM kith.compare_rows(plan.items, skips) c;
+  SELECT c.* INTO compared, compared_conflicts, partly FROM kith.compare_rows(secret, plan.seqs, plan.items) c;
   SELECT o.* INTO compared, compared_conflicts FROM kith.find_obstacles(compared, compared_conflicts) o;
+  IF skips AND compared_conflicts <> '{}' THEN
+    SELECT d.* INTO compared, compared_conflicts, partly FROM kith.leave_dependents(compared, compared_conflicts, partly) d;
+  END IF;
   all_relations := ARRAY(SELECT DISTINCT i.relation FROM unnest(compared) i);
   PERFORM kith.lift_seal(secret);
   -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, those that place deals and attach e-mails, and foreign
@@ -543,9 +632,20 @@ BEGIN
         FOREACH number IN ARRAY failing LOOP
           items[number].state := 'failing';
         END LOOP;
+        known := cardinality(conflicts) + cardinality(failing);
         SELECT l.* INTO items, conflicts, narrowed FROM kith.leave_failing(secret, items, conflicts, narrowed, planned, skips) l;
         planned := kith.planned(items);
+        IF skips AND failing <> '{}' THEN
+          SELECT d.* INTO items, conflicts, narrowed FROM kith.leave_dependents(items, conflicts, narrowed) d;
+          IF cardinality(conflicts) > known THEN
+            RAISE EXCEPTION 'others refer to what is left' USING ERRCODE = 'KL016';
+          END IF;
+        END IF;
       END LOOP;
+      -- Positions are set when the rows belong to what they belonged to.
+      IF has_moves THEN
+        PERFORM kith.write_again(items);
+      END IF;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
       EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean);
@@ -566,10 +666,10 @@ BEGIN
       IF state = 'KL014' THEN
         replay := 'due';
         CONTINUE;
-      ELSIF state = 'KL010' AND passes < most_passes AND EXISTS (SELECT FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'left' AND c.state <> 'left') THEN
-        -- A row that has to stay was removed with another one before that was known.
-        compared_conflicts := compared_conflicts || ARRAY(SELECT c FROM unnest(conflicts) c WHERE c <> ALL (compared_conflicts) AND (c ->> 'table', c -> 'id') IN (SELECT i.name, i.id FROM unnest(items) i WHERE i.state = 'left'));
-        compared := ARRAY(SELECT CASE WHEN i.state = 'left' THEN i ELSE c END FROM unnest(compared) c JOIN unnest(items) i ON i.n = c.n ORDER BY c.n);
+      ELSIF state IN ('KL010', 'KL016') AND passes < most_passes AND (narrowed <> '{}' OR EXISTS (SELECT FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'left' AND c.state <> 'left')) THEN
+        -- What has to stay was removed with another row, or another one written as if it did not stay, before that was known.
+        SELECT l.* INTO compared, partly FROM kith.leave_as_found(compared, partly, items) l;
+        compared_conflicts := conflicts;
         CONTINUE;
       ELSIF state <> 'KL012' AND at_once OR kith.is_passing(state) THEN
         RAISE;
@@ -603,6 +703,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.planned, kith.undo FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_dependents, kith.leave_strays, kith.leave_as_found, kith.planned, kith.undo FROM PUBLIC;
 -- They run with the caller's rights.
-GRANT EXECUTE ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_strays, kith.planned, kith.undo TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.as_conflict, kith.without_columns, kith.compare_rows, kith.find_obstacles, kith.blame, kith.can_write, kith.columns_in_the_way, kith.follow_cascades, kith.delete_moved, kith.write_pending, kith.write_tied, kith.exchange_keys, kith.settle, kith.leave_failing, kith.leave_dependents, kith.leave_strays, kith.leave_as_found, kith.planned, kith.undo TO PUBLIC;

@@ -485,6 +485,7 @@ CREATE TABLE kith.change (
   CONSTRAINT change_pkey PRIMARY KEY (seq)
 );
 CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE ((activity IS NOT NULL) AND (request IS NULL));
+CREATE INDEX change_moved_idx ON kith.change USING btree (relation, was) WHERE (was IS NOT NULL);
 CREATE INDEX change_position_idx ON kith.change USING btree ("position", seq);
 CREATE INDEX change_request_idx ON kith.change USING btree (request) WHERE (request IS NOT NULL);
 CREATE INDEX change_row_idx ON kith.change USING btree (relation, key, seq) WHERE (activity IS NULL);
@@ -1547,20 +1548,22 @@ CREATE OR REPLACE FUNCTION kith.columns_of(op "char", image jsonb, previous json
  STABLE
 RETURN (SELECT COALESCE(jsonb_object_agg(x.key, CASE columns_of.op WHEN 'I'::"char" THEN jsonb_build_object('from', NULL::unknown, 'to', x.value) WHEN 'D'::"char" THEN jsonb_build_object('from', x.value, 'to', NULL::unknown) ELSE jsonb_build_object('from', x.value, 'to', (columns_of.image -> x.key)) END), '{}'::jsonb) AS "coalesce" FROM jsonb_each(CASE columns_of.op WHEN 'U'::"char" THEN columns_of.previous ELSE columns_of.image END) x(key, value) WHERE ((x.key <> 'updated_at'::text) AND ((columns_of.op <> 'I'::"char") OR (x.value <> 'null'::jsonb))));
 
--- Compares the rows of a plan with what was left of them. Rows that were changed since are conflicts, but if `skips`, the columns of an update that were not changed can go back: those rows are in `partly`.
+-- Compares the rows of a plan with what was left of them. Rows that were changed since are conflicts, but the columns of an update that were not changed can go back: those rows are in `partly`.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.compare_rows(INOUT items kith.undo_item[], skips boolean, OUT conflicts jsonb[], OUT partly integer[])
+CREATE OR REPLACE FUNCTION kith.compare_rows(secret text, own bigint[], INOUT items kith.undo_item[], OUT conflicts jsonb[], OUT partly integer[])
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE batch record; found_row record; item kith.undo_item; exact name[]; column_name text; same jsonb; wrong jsonb; fault record;
+DECLARE batch record; found_row record; item kith.undo_item; other record; exact name[]; column_name text; same jsonb; wrong jsonb; fault record;
 BEGIN
   conflicts := '{}';
   partly := '{}';
-  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers,
+                      array_agg(i.key_text ORDER BY i.n) AS key_texts, array_agg(i.members[cardinality(i.members)] ORDER BY i.n) AS latest
                  FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
+    -- After the locks, others cannot take the keys any more.
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
@@ -1600,11 +1603,20 @@ BEGIN
         conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'is_aside', item.is_aside);
       END LOOP;
       -- What is left of an update can still go back.
-      IF skips AND item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
+      IF item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
         item.fault := NULL;
         partly := partly || item.n;
       END IF;
       items[found_row.n] := item;
+    END LOOP;
+    FOR other IN SELECT batch.numbers[o.place] AS n, o.is_moved FROM kith.others_since(secret, batch.relation, batch.key_texts, batch.latest, own) o LOOP
+      item := items[other.n];
+      CONTINUE WHEN item.act = 'insert';
+      conflicts := ARRAY(SELECT c FROM unnest(conflicts) c WHERE (c ->> 'table', c -> 'id') IS DISTINCT FROM (item.name, item.id));
+      partly := array_remove(partly, item.n);
+      item.state := NULL;
+      item.fault := CASE WHEN item.act = 'delete' AND other.is_moved THEN 'changed_since' END;
+      items[other.n] := item;
     END LOOP;
   END LOOP;
 END $function$;
@@ -1629,6 +1641,20 @@ AS $function$
     FROM (SELECT CASE n.nspname WHEN 'public' THEN c.relname::text ELSE n.nspname || '.' || c.relname END AS name
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation) x
 $function$;
+
+-- Whether a change has an effect on what was there after an earlier one.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.counts_since(change kith.change, since bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN change.seq > since AND change.undone_by IS NULL
+     AND NOT EXISTS (SELECT FROM kith.change d WHERE d.undone_by = change.run AND d.relation = change.relation AND d.seq > since
+                        AND (d.key IN (change.key, change.was) OR d.was IN (change.key, change.was)));
+END $function$;
 
 -- Who is acting: api_key:…, user:…, automation:… or postgres:<role>.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -1920,6 +1946,19 @@ BEGIN
                  WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
                    AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members' AND o.fault IS NULL) LOOP
     items[number].fault := 'would_remove_others';
+  END LOOP;
+  -- Members of lists and associations name their records without a foreign key too.
+  FOR number IN SELECT DISTINCT e.n
+                  FROM (SELECT i.n, coalesce(l.target_table, (SELECT o.back ->> 'target_table' FROM unnest(items) o WHERE o.name = 'lists' AND o.key_text = i.back ->> 'list_id')) AS kind, i.back ->> 'member_id' AS id
+                          FROM unnest(items) i LEFT JOIN public.lists l ON l.id = i.back ->> 'list_id' WHERE i.fault IS NULL AND i.act = 'insert' AND i.name = 'list_members'
+                        UNION ALL
+                        SELECT i.n, b.name, x.id FROM unnest(items) i CROSS JOIN LATERAL (VALUES (i.back ->> 'from_type', i.back ->> 'from_id'), (i.back ->> 'to_type', i.back ->> 'to_id')) x(subject, id)
+                          JOIN kith_guard.builtin b ON b.subject = x.subject WHERE i.fault IS NULL AND i.act = 'insert' AND i.name = 'associations') e
+                 WHERE (e.kind, e.id) NOT IN (SELECT o.name, o.key_text FROM unnest(items) o WHERE o.act = 'insert' AND o.fault IS NULL)
+                   AND NOT CASE e.kind WHEN 'contacts' THEN EXISTS (SELECT FROM public.contacts x WHERE x.id = e.id) WHEN 'companies' THEN EXISTS (SELECT FROM public.companies x WHERE x.id = e.id)
+                                       WHEN 'deals' THEN EXISTS (SELECT FROM public.deals x WHERE x.id = e.id) WHEN 'activities' THEN EXISTS (SELECT FROM public.activities x WHERE x.id = e.id)
+                                       WHEN 'emails' THEN EXISTS (SELECT FROM public.emails x WHERE x.id = e.id) ELSE true END LOOP
+    items[number].fault := 'parent_gone';
   END LOOP;
   FOREACH item IN ARRAY items LOOP
     IF item.is_kept THEN
@@ -2287,14 +2326,16 @@ RETURN (SELECT ((n.nspname <> 'information_schema'::name) AND (n.nspname !~ '^(k
 
 -- Whether a change of this transaction removed a row that the plan does not remove, or changed a reference of one that is not in it.
 -- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.is_other(change kith.change, planned jsonb)
+CREATE OR REPLACE FUNCTION kith.is_other(seq bigint, planned jsonb)
  RETURNS boolean
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE act text := coalesce(planned ->> concat(change.relation, ' ', change.key), planned ->> concat(change.relation, ' ', change.was));
+DECLARE change kith.change; act text;
 BEGIN
+  SELECT c.* INTO change FROM kith.change c WHERE c.seq = is_other.seq;
+  act := coalesce(planned ->> concat(change.relation, ' ', change.key), planned ->> concat(change.relation, ' ', change.was));
   IF act IS NULL THEN
     act := (SELECT planned ->> concat(m.relation, ' ', m.was) FROM kith.change m
              WHERE m.xid = change.xid AND m.relation = change.relation AND m.key = change.key AND m.seq < change.seq AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was) LIMIT 1);
@@ -2423,6 +2464,75 @@ BEGIN
   RETURN (SELECT s.last_value FROM kith.change_seq_seq s);
 END $function$;
 
+-- Leaves in a plan what was left when it was written.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.leave_as_found(INOUT compared kith.undo_item[], INOUT partly integer[], items kith.undo_item[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE item kith.undo_item;
+BEGIN
+  FOREACH item IN ARRAY items LOOP
+    IF item.state = 'left' THEN
+      compared[item.n].state := 'left';
+    ELSIF item.target <> compared[item.n].target THEN
+      compared[item.n] := kith.without_columns(compared[item.n], ARRAY(SELECT c.name FROM jsonb_object_keys(compared[item.n].target) c(name) WHERE NOT item.target ? c.name));
+      partly := partly || item.n;
+      IF compared[item.n].back = '{}' THEN
+        compared[item.n].state := 'done';
+      END IF;
+    END IF;
+  END LOOP;
+END $function$;
+
+-- Leaves what would refer to rows that are left, by keys that they do not get back.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.leave_dependents(INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT partly integer[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE dependent record; item kith.undo_item; found_any boolean;
+BEGIN
+  LOOP
+    found_any := false;
+    FOR dependent IN
+      WITH f AS MATERIALIZED (
+             SELECT k.oid, k.conrelid, k.confrelid,
+                    ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY c(number, place) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.number ORDER BY c.place) AS names,
+                    ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY c(number, place) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = c.number ORDER BY c.place) AS referenced
+               FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT i.relation FROM unnest(items) i) AND k.confrelid IN (SELECT i.relation FROM unnest(items) i)),
+           p AS MATERIALIZED (
+             SELECT f.oid, ARRAY(SELECT coalesce(i.back_shown -> x.name, i.expected -> x.name) FROM unnest(f.referenced) WITH ORDINALITY x(name, place) ORDER BY x.place) AS old
+               FROM unnest(items) i JOIN f ON f.confrelid = i.relation
+              WHERE i.act = 'insert' AND i.state = 'left'
+                 OR i.act = 'update' AND EXISTS (SELECT FROM unnest(f.referenced) x(name) WHERE i.back_shown ? x.name AND i.back_shown -> x.name <> i.expected -> x.name AND (i.state = 'left' OR NOT i.target ? x.name)))
+      SELECT c.n, array_agg(x.name) AS names
+        FROM (SELECT i.n, f.oid, f.names, ARRAY(SELECT coalesce(i.back_shown -> x.name, i.expected -> x.name) FROM unnest(f.names) WITH ORDINALITY x(name, place) ORDER BY x.place) AS old
+                FROM unnest(items) i JOIN f ON f.conrelid = i.relation WHERE i.state <> 'left' AND (i.act = 'insert' OR i.act = 'update' AND i.target ?| f.names)) c
+        JOIN p ON (p.oid, p.old) = (c.oid, c.old) CROSS JOIN LATERAL unnest(c.names) x(name)
+       WHERE 'null' <> ALL (c.old)
+       GROUP BY c.n
+    LOOP
+      found_any := true;
+      item := items[dependent.n];
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'parent_gone', 'is_aside', item.is_aside);
+      IF item.act = 'update' THEN
+        item := kith.without_columns(item, dependent.names);
+      END IF;
+      IF item.act = 'update' AND item.target <> '{}' THEN
+        partly := partly || item.n;
+        item.state := CASE WHEN item.back = '{}' THEN 'done' ELSE item.state END;
+      ELSE
+        item.state := 'left';
+      END IF;
+      items[dependent.n] := item;
+    END LOOP;
+    EXIT WHEN NOT found_any;
+  END LOOP;
+END $function$;
+
 -- Leaves the rows that could not be written, or the columns of theirs that are in the way: those rows are in `narrowed` and pending.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.leave_failing(secret text, INOUT items kith.undo_item[], INOUT conflicts jsonb[], INOUT narrowed integer[], planned jsonb, skips boolean)
@@ -2441,7 +2551,7 @@ BEGIN
     conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside,
                                                  'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
     rest := kith.without_columns(item, names);
-    IF skips AND item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
+    IF item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
       item := rest;
       item.state := 'pending';
       item.blamed := '{}';
@@ -2491,20 +2601,24 @@ BEGIN
   -- The rows that it passed over stand with the others.
   IF NOT EXISTS (SELECT FROM kith.change m WHERE m.run = ANY (undos) AND m.undone_by IS NULL) THEN
     WITH changed AS (UPDATE kith.change c SET undone_by = NULL WHERE c.undone_by = ANY (undos) RETURNING c.seq) SELECT array_agg(c.seq) INTO standing FROM changed c;
-    RETURN coalesce(standing, '{}');
+  ELSE
+    WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
+         stands AS MATERIALIZED (
+           SELECT u.seq FROM undone u
+            WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
+               OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
+         moved AS MATERIALIZED (
+           SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r),
+         changed AS (
+           UPDATE kith.change AS c SET undone_by = NULL
+             FROM (SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
+            WHERE c.seq = x.seq RETURNING c.seq)
+    SELECT array_agg(c.seq) INTO standing FROM changed c;
   END IF;
-  WITH undone AS MATERIALIZED (SELECT u.seq, u.undone_by, u.relation, u.key, u.was FROM kith.change u WHERE u.undone_by = ANY (undos)),
-       stands AS MATERIALIZED (
-         SELECT u.seq FROM undone u
-          WHERE (u.undone_by, u.relation, u.key) IN (SELECT m.run, m.relation, k.key FROM kith.change m, unnest(ARRAY[m.key, m.was]) k(key) WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL AND k.key IS NOT NULL)
-             OR (u.undone_by, u.relation, u.was) IN (SELECT m.run, m.relation, m.key FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run IS NOT NULL)),
-       moved AS MATERIALIZED (
-         SELECT r.* FROM kith.rows_of(ARRAY(SELECT u FROM kith.change u WHERE u.undone_by = ANY (undos) AND u.relation IN (SELECT x.relation FROM undone x WHERE x.was IS NOT NULL))) r),
-       changed AS (
-         UPDATE kith.change AS c SET undone_by = NULL
-           FROM (SELECT s.seq FROM stands s UNION SELECT o.seq FROM stands s JOIN moved m ON m.seq = s.seq JOIN moved o ON o.first = m.first) x
-          WHERE c.seq = x.seq RETURNING c.seq)
-  SELECT array_agg(c.seq) INTO standing FROM changed c;
+  WITH changed AS (
+         UPDATE kith.change AS c SET undone_by = NULL FROM kith.undone_with(seqs) t WHERE c.seq = t.seq AND c.undone_by IS NOT NULL RETURNING c.seq, c.run),
+       runs AS (UPDATE kith.run AS r SET undone_by = NULL WHERE r.id IN (SELECT c.run FROM changed c) AND r.undone_by IS NOT NULL)
+  SELECT standing || array_agg(c.seq) INTO standing FROM changed c;
   RETURN coalesce(standing, '{}');
 END $function$;
 
@@ -3261,6 +3375,35 @@ BEGIN
   RETURN NULL;
 END $function$;
 
+-- Which of the rows that had these keys have gone since, or have moved to other keys, by other changes than their own. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.others_since(secret text, relation oid, keys text[], since bigint[], own bigint[])
+ RETURNS TABLE(place bigint, is_moved boolean)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE earliest constant bigint := (SELECT min(s.seq) FROM unnest(since) s(seq)); changes kith.change[];
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF EXISTS (SELECT FROM kith.change c WHERE c.relation = others_since.relation AND c.was IS NOT NULL AND c.seq > earliest AND c.seq NOT IN (SELECT unnest(own))) THEN
+    changes := ARRAY(SELECT c FROM kith.change c WHERE c.relation = others_since.relation AND c.seq > earliest AND c.seq NOT IN (SELECT unnest(own)) AND kith.counts_since(c, earliest)
+                      UNION ALL SELECT c FROM kith.change c WHERE c.seq = ANY (own) AND c.relation = others_since.relation);
+    RETURN QUERY
+      WITH rows AS MATERIALIZED (SELECT r.seq, r.first FROM kith.rows_of(changes) r),
+           later AS (SELECT DISTINCT ON (x.place) x.place, x.key, c.key AS key_now, c.op FROM unnest(keys, since) WITH ORDINALITY x(key, since, place)
+                       JOIN rows o ON o.seq = x.since JOIN rows l ON l.first = o.first AND l.seq > x.since JOIN unnest(changes) c ON c.seq = l.seq
+                      ORDER BY x.place, c.op = 'D' DESC, c.seq DESC)
+      SELECT l.place, l.op <> 'D' FROM later l WHERE l.op = 'D' OR l.key_now <> l.key;
+  ELSIF NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = others_since.relation) THEN
+    RETURN QUERY
+      SELECT x.place, false FROM unnest(keys, since) WITH ORDINALITY x(key, since, place)
+       WHERE EXISTS (SELECT FROM kith.change c WHERE c.relation = others_since.relation AND c.key = x.key AND c.activity IS NULL AND c.seq > x.since AND c.op <> 'U'
+                        AND c.seq NOT IN (SELECT unnest(own)) AND kith.counts_since(c, x.since));
+  END IF;
+END $function$;
+
 -- What this transaction has changed so far. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb, OUT truncated boolean)
@@ -3400,9 +3543,14 @@ BEGIN
             DETAIL = format('Key (pipeline)=(%s) is not present in table "pipelines".', NEW.pipeline),
             HINT = 'Create the pipeline first, or leave it out for the default one.';
   END IF;
+  -- A stage that was deleted since is not added again.
+  IF NEW.stage IS NOT NULL AND kith.is_undo() THEN
+    RAISE EXCEPTION 'there is no stage "%" in pipeline "%"', NEW.stage, NEW.pipeline
+      USING ERRCODE = '23503', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage', CONSTRAINT = 'deals_stage_fkey';
+  END IF;
   -- If no stage is given, or on a move to another pipeline only the old one, the deal goes to the first stage. If the statement
-  -- names the old stage, kith_place_named has called this function before, with an argument. Undo writes only what has changed.
-  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline AND NOT kith.is_undo()) THEN
+  -- names the old stage, kith_place_named has called this function before, with an argument.
+  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
     SELECT s.key INTO found_stage FROM public.pipeline_stages s
      WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL ORDER BY s.position, s.created_at, s.id LIMIT 1;
     IF FOUND THEN
@@ -4097,16 +4245,20 @@ CREATE OR REPLACE FUNCTION kith.removes_others(secret text, since bigint, planne
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
+DECLARE pipelines constant oid := 'public.pipelines'::regclass;
 BEGIN
   PERFORM kith.check_secret(secret);
   IF since = 0 THEN
     RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()
-                      AND CASE c.op WHEN 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' ELSE c.via = 'cascade' END AND kith.is_other(c, planned));
+                      AND CASE WHEN c.op = 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' WHEN c.via = 'cascade' THEN true
+                               ELSE c.relation = pipelines AND c.via = 'trigger' AND c.previous ? 'is_default' END
+                      AND kith.is_other(c.seq, planned));
   END IF;
-  RETURN EXISTS (SELECT FROM (SELECT c.seq, c AS change FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
-                  WHERE (c.change).xid = pg_current_xact_id_if_assigned()
-                    AND CASE (c.change).op WHEN 'D' THEN planned ->> concat((c.change).relation, ' ', (c.change).key) IS DISTINCT FROM 'delete' ELSE (c.change).via = 'cascade' END
-                    AND kith.is_other(c.change, planned));
+  RETURN EXISTS (SELECT FROM (SELECT c.seq, c.xid, c.relation, c.key, c.op, c.via, c.previous FROM kith.change c WHERE c.seq > since ORDER BY c.seq OFFSET 0) c
+                  WHERE c.xid = pg_current_xact_id_if_assigned()
+                    AND CASE WHEN c.op = 'D' THEN planned ->> concat(c.relation, ' ', c.key) IS DISTINCT FROM 'delete' WHEN c.via = 'cascade' THEN true
+                             ELSE c.relation = pipelines AND c.via = 'trigger' AND c.previous ? 'is_default' END
+                    AND kith.is_other(c.seq, planned));
 END $function$;
 
 -- Has rows that refer to one record refer to another one, and drops those that are there already.
@@ -4907,14 +5059,17 @@ AS $function$
 DECLARE
   plan record; items kith.undo_item[]; compared kith.undo_item[]; conflicts jsonb[]; compared_conflicts jsonb[]; partly integer[]; narrowed integer[];
   all_relations oid[]; planned jsonb; has_moves boolean; may_stray boolean; may_replay boolean; at_once boolean := false; replay text;
-  passes integer := 0; most_passes CONSTANT integer := 10; most integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
+  passes integer := 0; most_passes CONSTANT integer := 10; most integer; known integer; number integer; failing integer[]; strays jsonb[]; state text; undone bigint; skipped jsonb[]; seqs bigint[];
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
   IF plan.status <> 'open' THEN
     RETURN jsonb_build_object('status', plan.status);
   END IF;
-  SELECT c.* INTO compared, compared_conflicts, partly FROM kith.compare_rows(plan.items, skips) c;
+  SELECT c.* INTO compared, compared_conflicts, partly FROM kith.compare_rows(secret, plan.seqs, plan.items) c;
   SELECT o.* INTO compared, compared_conflicts FROM kith.find_obstacles(compared, compared_conflicts) o;
+  IF skips AND compared_conflicts <> '{}' THEN
+    SELECT d.* INTO compared, compared_conflicts, partly FROM kith.leave_dependents(compared, compared_conflicts, partly) d;
+  END IF;
   all_relations := ARRAY(SELECT DISTINCT i.relation FROM unnest(compared) i);
   PERFORM kith.lift_seal(secret);
   -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, those that place deals and attach e-mails, and foreign
@@ -4972,9 +5127,20 @@ BEGIN
         FOREACH number IN ARRAY failing LOOP
           items[number].state := 'failing';
         END LOOP;
+        known := cardinality(conflicts) + cardinality(failing);
         SELECT l.* INTO items, conflicts, narrowed FROM kith.leave_failing(secret, items, conflicts, narrowed, planned, skips) l;
         planned := kith.planned(items);
+        IF skips AND failing <> '{}' THEN
+          SELECT d.* INTO items, conflicts, narrowed FROM kith.leave_dependents(items, conflicts, narrowed) d;
+          IF cardinality(conflicts) > known THEN
+            RAISE EXCEPTION 'others refer to what is left' USING ERRCODE = 'KL016';
+          END IF;
+        END IF;
       END LOOP;
+      -- Positions are set when the rows belong to what they belonged to.
+      IF has_moves THEN
+        PERFORM kith.write_again(items);
+      END IF;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
       EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean);
@@ -4995,10 +5161,10 @@ BEGIN
       IF state = 'KL014' THEN
         replay := 'due';
         CONTINUE;
-      ELSIF state = 'KL010' AND passes < most_passes AND EXISTS (SELECT FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'left' AND c.state <> 'left') THEN
-        -- A row that has to stay was removed with another one before that was known.
-        compared_conflicts := compared_conflicts || ARRAY(SELECT c FROM unnest(conflicts) c WHERE c <> ALL (compared_conflicts) AND (c ->> 'table', c -> 'id') IN (SELECT i.name, i.id FROM unnest(items) i WHERE i.state = 'left'));
-        compared := ARRAY(SELECT CASE WHEN i.state = 'left' THEN i ELSE c END FROM unnest(compared) c JOIN unnest(items) i ON i.n = c.n ORDER BY c.n);
+      ELSIF state IN ('KL010', 'KL016') AND passes < most_passes AND (narrowed <> '{}' OR EXISTS (SELECT FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'left' AND c.state <> 'left')) THEN
+        -- What has to stay was removed with another row, or another one written as if it did not stay, before that was known.
+        SELECT l.* INTO compared, partly FROM kith.leave_as_found(compared, partly, items) l;
+        compared_conflicts := conflicts;
         CONTINUE;
       ELSIF state <> 'KL012' AND at_once OR kith.is_passing(state) THEN
         RAISE;
@@ -5040,41 +5206,22 @@ CREATE OR REPLACE FUNCTION kith.undo_again(seqs bigint[])
 AS $function$
 DECLARE undone bigint[];
 BEGIN
-  WITH undos AS MATERIALIZED (
-         SELECT m.run, r.undo_of, m.relation, k.key FROM kith.change m JOIN kith.run r ON r.id = m.run CROSS JOIN unnest(ARRAY[m.key, m.was]) k(key)
-          WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL AND k.key IS NOT NULL),
-       -- A condition for each index.
-       targets AS MATERIALIZED (
-         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.run = u.undo_of WHERE c.undone_by IS NULL
-          UNION
-         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.request = u.undo_of WHERE c.undone_by IS NULL
-          UNION
-         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN public.activity a ON a.id = u.undo_of
-           JOIN kith.change c ON c.activity = a.id AND c.request IS NOT DISTINCT FROM a.custom ->> 'request_id' WHERE c.undone_by IS NULL),
-       found AS MATERIALIZED (
-         SELECT t.run, t.seq, t.relation FROM targets t
-          WHERE (t.run, t.relation, t.key) IN (SELECT u.run, u.relation, u.key FROM undos u) OR (t.run, t.relation, t.was) IN (SELECT u.run, u.relation, u.key FROM undos u)),
-       moved AS MATERIALIZED (
-         SELECT r.* FROM kith.rows_of(ARRAY(SELECT c FROM targets t JOIN kith.change c ON c.seq = t.seq WHERE t.relation IN (SELECT x.relation FROM targets x WHERE x.was IS NOT NULL))) r),
-       changed AS (
-         UPDATE kith.change AS c SET undone_by = x.run
-           FROM (SELECT f.seq, f.run FROM found f UNION SELECT o.seq, f.run FROM found f JOIN moved m ON m.seq = f.seq JOIN moved o ON o.first = m.first) x
-          WHERE c.seq = x.seq RETURNING c.seq)
+  WITH changed AS (UPDATE kith.change AS c SET undone_by = t.undo FROM kith.undone_with(seqs) t WHERE c.seq = t.seq AND c.undone_by IS NULL RETURNING c.seq)
   SELECT array_agg(c.seq) INTO undone FROM changed c;
   RETURN coalesce(undone, '{}');
 END $function$;
 
--- What undoing a run, a request or a change would put back, and whether a part is undone already. For the server, which knows the secret.
+-- What undoing a run, a request or a change would put back, of which changes, and whether a part is undone already. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamp with time zone, OUT status text, OUT items kith.undo_item[], OUT is_rest boolean)
+CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamp with time zone, OUT status text, OUT items kith.undo_item[], OUT is_rest boolean, OUT seqs bigint[])
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
-  seqs bigint[]; facts record;
-  of_pipelines constant oid[] := ARRAY['public.pipelines'::regclass, 'public.pipeline_stages'::regclass];
+  facts record;
+  stages constant oid := 'public.pipeline_stages'::regclass;
   request_of_entry text := (SELECT a.custom ->> 'request_id' FROM public.activity a WHERE kind = 'activity' AND a.id = target);
 BEGIN
   PERFORM kith.check_secret(secret);
@@ -5125,13 +5272,13 @@ BEGIN
        -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
        chains AS MATERIALIZED (
          SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.is_aside
-           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = ANY (of_pipelines) AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
+           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = stages AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
                    FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
           WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = ANY (of_pipelines) AS is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = stages AS is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
@@ -5150,7 +5297,7 @@ BEGIN
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
-                n.relation = ANY (of_pipelines) AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
+                n.relation = stages AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
@@ -5170,7 +5317,8 @@ BEGIN
           CROSS JOIN LATERAL (
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.is_aside, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act,
+                                x.is_aside AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
                                 coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
@@ -5244,6 +5392,33 @@ BEGIN
   RETURN QUERY SELECT DISTINCT c.key FROM kith.change c
     WHERE c.undone_by = undone_emails.id AND c.relation = 'public.emails'::regclass;
 END $function$;
+
+-- Which changes undos undid with these changes of theirs.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.undone_with(seqs bigint[])
+ RETURNS TABLE(undo text, seq bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH undos AS MATERIALIZED (
+         SELECT m.run, r.undo_of, m.relation, k.key FROM kith.change m JOIN kith.run r ON r.id = m.run CROSS JOIN unnest(ARRAY[m.key, m.was]) k(key)
+          WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL AND k.key IS NOT NULL),
+       -- A condition for each index.
+       targets AS MATERIALIZED (
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.run = u.undo_of
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN kith.change c ON c.request = u.undo_of
+          UNION
+         SELECT u.run, c.seq, c.relation, c.key, c.was FROM (SELECT DISTINCT u.run, u.undo_of FROM undos u) u JOIN public.activity a ON a.id = u.undo_of
+           JOIN kith.change c ON c.activity = a.id AND c.request IS NOT DISTINCT FROM a.custom ->> 'request_id'),
+       found AS MATERIALIZED (
+         SELECT t.run, t.seq FROM targets t
+          WHERE (t.run, t.relation, t.key) IN (SELECT u.run, u.relation, u.key FROM undos u) OR (t.run, t.relation, t.was) IN (SELECT u.run, u.relation, u.key FROM undos u)),
+       moved AS MATERIALIZED (
+         SELECT r.* FROM kith.rows_of(ARRAY(SELECT c FROM targets t JOIN kith.change c ON c.seq = t.seq WHERE t.relation IN (SELECT x.relation FROM targets x WHERE x.was IS NOT NULL))) r)
+  SELECT f.run, f.seq FROM found f UNION SELECT f.run, o.seq FROM found f JOIN moved m ON m.seq = f.seq JOIN moved o ON o.first = m.first
+$function$;
 
 -- A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.

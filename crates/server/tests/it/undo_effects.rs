@@ -189,12 +189,12 @@ async fn rows_that_need_each_other_come_back_together() {
     sql_in_run(&agent, "r", "delete from eggs; delete from hens").await;
     let undone = agent.post("/v1/runs/r/undo", json!({})).await.status(200);
     assert_eq!(undone.at("/data/undone"), 6);
-    // One pair can't come back; the others do.
+    // Others have an egg 2 and a hen 1 of their own. What belonged to those that were deleted does not come to these.
     sql_in_run(&agent, "s", "delete from eggs; delete from hens").await;
     agent.sql("insert into eggs values (2, 1), (9, 9); insert into hens values (9, 9), (1, 9)").await.status(200);
     let done = agent.post("/v1/runs/s/undo", json!({"on_conflict": "skip"})).await.status(200);
     let left = agent.sql("select string_agg(id::text, ',' order by id) as v from eggs").await.v();
-    assert_eq!((left, done.at("/data/undone")), (json!("1,2,3,9"), json!(4)), "{}", done.story());
+    assert_eq!((left, done.at("/data/undone")), (json!("2,3,9"), json!(2)), "{}", done.story());
 }
 
 #[tokio::test]

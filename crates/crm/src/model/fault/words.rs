@@ -1,5 +1,7 @@
 //! The messages and hints of faults.
 
+use std::collections::BTreeSet;
+
 use super::{Fault, HeadPart};
 use crate::model::email::{MAX_ATTACHMENT_BYTES, MAX_SENDING_BODY_BYTES};
 
@@ -21,7 +23,9 @@ impl Fault {
             | Fault::QuotaExceeded { message, .. }
             | Fault::Unavailable { message, .. } => message.clone(),
             Fault::UndoConflict { conflicts, rows } => {
-                format!("{} of {rows} rows cannot be put back as they were; nothing was changed.", conflicts.len())
+                // A row may have several.
+                let found: BTreeSet<_> = conflicts.iter().map(|it| (it["table"].as_str(), it["id"].to_string())).collect();
+                format!("{} of {rows} rows cannot be put back as they were; nothing was changed.", found.len())
             }
             Fault::InvalidJson { reason } => format!("The body is not valid JSON: {reason}."),
             Fault::Unknown { what, name, .. } => format!("Unknown {what} \"{name}\"."),
