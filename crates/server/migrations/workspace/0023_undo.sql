@@ -94,36 +94,36 @@ COMMENT ON FUNCTION kith.compare_rows IS 'Compares the rows of a plan with what 
 
 CREATE OR REPLACE FUNCTION kith.find_obstacles(INOUT items kith.undo_item[], INOUT conflicts jsonb[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE item kith.undo_item; emails text[]; number integer;
+DECLARE item kith.undo_item; emails text[]; number integer; acts constant text[] := ARRAY(SELECT DISTINCT i.act FROM unnest(items) i);
 BEGIN
   -- A row whose key another one has now comes back if the plan removes the other one, or gives it another key.
   FOR number IN SELECT i.n FROM unnest(items) i
-                 WHERE i.fault IS NULL AND i.act = 'insert' AND i.state IS NOT NULL
+                 WHERE 'insert' = ANY (acts) AND i.fault IS NULL AND i.act = 'insert' AND i.state IS NOT NULL
                    AND (i.relation, i.key_text) NOT IN (SELECT h.relation, h.key_text FROM unnest(items) h
                           WHERE h.fault IS NULL AND h.state IS NOT NULL AND (h.act = 'delete' OR h.act = 'update' AND h.back ?| ARRAY(SELECT jsonb_object_keys(h.key)))) LOOP
     items[number].fault := 'row_exists';
   END LOOP;
   -- E-mails name their records without a foreign key. One that was there before the record did so when the record was deleted before.
-  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.name = 'emails' AND i.fault IS NULL);
+  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE 'delete' = ANY (acts) AND i.name = 'emails' AND i.fault IS NULL);
   FOR number IN SELECT i.n FROM unnest(items) i
-                 WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
+                 WHERE 'delete' = ANY (acts) AND i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
                    AND CASE i.name WHEN 'contacts' THEN EXISTS (SELECT FROM public.emails e WHERE e.contact_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails))
                                    WHEN 'companies' THEN EXISTS (SELECT FROM public.emails e WHERE e.company_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails))
                                    WHEN 'deals' THEN EXISTS (SELECT FROM public.emails e WHERE e.deal_ids @> ARRAY[i.key_text] AND e.updated_at >= i.made_at AND e.id <> ALL (emails)) ELSE false END LOOP
     items[number].fault := 'would_remove_others';
   END LOOP;
   FOR number IN SELECT DISTINCT i.n FROM unnest(items) i JOIN public.list_members m ON m.member_id = i.key_text JOIN public.lists l ON l.id = m.list_id AND l.target_table = i.name
-                 WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
+                 WHERE 'delete' = ANY (acts) AND i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
                    AND m.id NOT IN (SELECT o.key_text FROM unnest(items) o WHERE o.name = 'list_members' AND o.fault IS NULL) LOOP
     items[number].fault := 'would_remove_others';
   END LOOP;
   -- Members of lists and associations name their records without a foreign key too.
   FOR number IN SELECT DISTINCT e.n
                   FROM (SELECT i.n, coalesce(l.target_table, (SELECT o.back ->> 'target_table' FROM unnest(items) o WHERE o.name = 'lists' AND o.key_text = i.back ->> 'list_id')) AS kind, i.back ->> 'member_id' AS id
-                          FROM unnest(items) i LEFT JOIN public.lists l ON l.id = i.back ->> 'list_id' WHERE i.fault IS NULL AND i.act = 'insert' AND i.name = 'list_members'
+                          FROM unnest(items) i LEFT JOIN public.lists l ON l.id = i.back ->> 'list_id' WHERE 'insert' = ANY (acts) AND i.fault IS NULL AND i.act = 'insert' AND i.name = 'list_members'
                         UNION ALL
                         SELECT i.n, b.name, x.id FROM unnest(items) i CROSS JOIN LATERAL (VALUES (i.back ->> 'from_type', i.back ->> 'from_id'), (i.back ->> 'to_type', i.back ->> 'to_id')) x(subject, id)
-                          JOIN kith_guard.builtin b ON b.subject = x.subject WHERE i.fault IS NULL AND i.act = 'insert' AND i.name = 'associations') e
+                          JOIN kith_guard.builtin b ON b.subject = x.subject WHERE 'insert' = ANY (acts) AND i.fault IS NULL AND i.act = 'insert' AND i.name = 'associations') e
                  WHERE (e.kind, e.id) NOT IN (SELECT o.name, o.key_text FROM unnest(items) o WHERE o.act = 'insert' AND o.fault IS NULL)
                    AND NOT CASE e.kind WHEN 'contacts' THEN EXISTS (SELECT FROM public.contacts x WHERE x.id = e.id) WHEN 'companies' THEN EXISTS (SELECT FROM public.companies x WHERE x.id = e.id)
                                        WHEN 'deals' THEN EXISTS (SELECT FROM public.deals x WHERE x.id = e.id) WHEN 'activities' THEN EXISTS (SELECT FROM public.activities x WHERE x.id = e.id)
@@ -575,7 +575,8 @@ BEGIN
   IF skips AND compared_conflicts <> '{}' THEN
     SELECT d.* INTO compared, compared_conflicts, partly FROM kith.leave_dependents(compared, compared_conflicts, partly) d;
   END IF;
-  all_relations := ARRAY(SELECT DISTINCT i.relation FROM unnest(compared) i);
+  SELECT array_agg(DISTINCT i.relation), coalesce(bool_or(i.name IN ('emails', 'deals', 'pipelines', 'pipeline_stages')), false), coalesce(sum(cardinality(i.members)) <= 2000, true)
+    INTO all_relations, may_stray, may_replay FROM unnest(compared) i;
   PERFORM kith.lift_seal(secret);
   -- Comparing costs time. Only triggers make a row other than it was written: the workspace's own, those that place deals and attach e-mails, and foreign
   -- keys, which follow a key that others have exchanged, or empty a reference.
@@ -584,12 +585,11 @@ BEGIN
       LEFT JOIN (SELECT f.confrelid, array_agg(a.attname::text) AS names FROM pg_constraint f JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
                   WHERE f.contype = 'f' AND f.confupdtype IN ('c', 'n', 'd') AND f.confrelid = ANY (all_relations) GROUP BY f.confrelid) f ON f.confrelid = i.relation
      WHERE i.act = 'update' AND (i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) OR i.back ?| f.names));
-  may_stray := EXISTS (SELECT FROM unnest(compared) i WHERE i.name IN ('emails', 'deals', 'pipelines', 'pipeline_stages'))
-            OR has_moves OR EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace <> 'kith'::regnamespace)
+  may_stray := may_stray OR has_moves OR EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal AND p.pronamespace <> 'kith'::regnamespace)
             OR EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = ANY (all_relations) AND f.confrelid = ANY (all_relations)
                           AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('n', 'd')));
   -- To put the changes themselves back takes longer, and is in vain where another row is in the way.
-  may_replay := has_moves OR (SELECT sum(cardinality(i.members)) <= 2000 FROM unnest(compared) i);
+  may_replay := may_replay OR has_moves;
 
   -- Writes the rows. If no order of writing is right because rows have exchanged their keys, the changes themselves are put back one by one.
   -- Deferred constraints are checked at the end. If one does not hold then, all is written again with the constraints checked at once, which
@@ -685,7 +685,8 @@ BEGIN
       RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'is_aside') FROM unnest(conflicts) c), 'rows', cardinality(items));
     END IF;
   END LOOP;
-  undone := (SELECT count(*) FROM unnest(items) i JOIN unnest(compared) c ON c.n = i.n WHERE i.state = 'done' AND c.state = 'pending');
+  -- What is done from the beginning stays so.
+  undone := (SELECT count(*) FROM unnest(items) i WHERE i.state = 'done') - (SELECT count(*) FROM unnest(compared) c WHERE c.state = 'done');
   -- The rest of a row of which columns were left can be undone later.
   seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly || narrowed));
 
