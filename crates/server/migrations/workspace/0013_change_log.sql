@@ -782,7 +782,7 @@ COMMENT ON FUNCTION kith.shown_key IS 'The id of a row, as JSON.';
 CREATE FUNCTION kith.shown(changes kith.change[], most integer) RETURNS SETOF jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(n.shape, coalesce(n.after, n.before)), 'verb', n.verb, 'hard', n.hard,
-                            'changes', kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after), 'via', n.via,
+                            'changes', kith.clip_changes(kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after)), 'via', n.via,
                             'at', n.at, 'request_id', n.request, 'activity_id', n.activity, 'seq', n.seq)
     FROM kith.net(shown.changes) n JOIN kith.shape s ON s.id = n.shape
    ORDER BY n.seq LIMIT shown.most

@@ -116,12 +116,12 @@ BEGIN
   ELSE
     RETURN QUERY
       SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
-                                'changes', kith.columns_of(c.op, c.image, c.previous),
+                                'changes', kith.clip_changes(kith.columns_of(c.op, c.image, c.previous)),
                                 'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
         FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after AND c.relation <> ALL (hidden) ORDER BY c.seq LIMIT most;
   END IF;
 END $$;
-COMMENT ON FUNCTION kith.run_changes IS 'The changes of a run that the session may see, oldest first. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.run_changes IS 'The changes of a run that the session may see, oldest first, clipped as in the feed. For the server, which knows the secret.';
 
 CREATE FUNCTION kith.row_changes(secret text, "table" text, key text, before timestamptz, most integer) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$

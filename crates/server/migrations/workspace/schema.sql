@@ -4427,7 +4427,7 @@ BEGIN
   END LOOP;
 END $function$;
 
--- The changes of a run that the session may see, oldest first. For the server, which knows the secret.
+-- The changes of a run that the session may see, oldest first, clipped as in the feed. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.run_changes(secret text, run text, net boolean, after bigint, most integer)
  RETURNS SETOF jsonb
@@ -4444,7 +4444,7 @@ BEGIN
   ELSE
     RETURN QUERY
       SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
-                                'changes', kith.columns_of(c.op, c.image, c.previous),
+                                'changes', kith.clip_changes(kith.columns_of(c.op, c.image, c.previous)),
                                 'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
         FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after AND c.relation <> ALL (hidden) ORDER BY c.seq LIMIT most;
   END IF;
@@ -4863,7 +4863,7 @@ CREATE OR REPLACE FUNCTION kith.shown(changes kith.change[], most integer)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(n.shape, coalesce(n.after, n.before)), 'verb', n.verb, 'hard', n.hard,
-                            'changes', kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after), 'via', n.via,
+                            'changes', kith.clip_changes(kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after)), 'via', n.via,
                             'at', n.at, 'request_id', n.request, 'activity_id', n.activity, 'seq', n.seq)
     FROM kith.net(shown.changes) n JOIN kith.shape s ON s.id = n.shape
    ORDER BY n.seq LIMIT shown.most

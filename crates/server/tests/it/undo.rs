@@ -269,3 +269,23 @@ async fn a_key_of_jsonb_may_be_null_in_json() {
     assert_eq!(undo(&agent, "made").await.status(200).at("/data/undone"), 4);
     assert_eq!(agent.sql("select count(*) as v from jb").await.v(), 0);
 }
+
+#[tokio::test]
+async fn long_values_of_a_run_are_clipped_and_come_back_whole() {
+    let agent = agent().await;
+    agent.sql("create table t (id int primary key, v text); insert into t select g, repeat('a', 3000000) from generate_series(1, 5) g").await.status(200);
+    sql_in_run(
+        &agent,
+        "r",
+        "update t set v = repeat('b', 2000000); update t set v = repeat('c', 2000000) where id = 1",
+    )
+    .await
+    .status(200);
+    for query in ["", "?net=true"] {
+        let page = agent.get(&format!("/v1/runs/r/changes{query}")).await.status(200);
+        let clipped = json!({"from": 3_000_000, "to": 2_000_000});
+        assert_eq!(page.at("/data/0/changes/v/clipped"), clipped, "{query}");
+    }
+    undo(&agent, "r").await.status(200);
+    assert_eq!(agent.sql("select count(*) as v from t where v = repeat('a', 3000000)").await.v(), 5);
+}
