@@ -672,6 +672,11 @@ BEGIN
         compared_conflicts := conflicts;
         CONTINUE;
       ELSIF state <> 'KL012' AND at_once OR kith.is_passing(state) THEN
+        -- It is refused for what is known.
+        IF NOT skips AND compared_conflicts <> '{}' AND NOT kith.is_passing(state) THEN
+          conflicts := compared_conflicts;
+          EXIT;
+        END IF;
         RAISE;
       END IF;
     END;
