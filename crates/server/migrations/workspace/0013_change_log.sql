@@ -434,29 +434,35 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET time
 DECLARE
   root constant oid := coalesce(pg_partition_root(TG_RELID), TG_RELID);
   depth constant text := pg_trigger_depth();
-  shape kith.shape; styles text[]; moved record; gone kith.change; came bigint; since bigint; own name[];
+  shape kith.shape; styles text[]; old_rows refcursor; new_rows refcursor; key_before text; key_after text; image_before jsonb; image_after jsonb;
+  gone kith.change; came bigint; first bigint; since bigint; own name[];
 BEGIN
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = root AND s.is_current;
-  styles := kith.set_styles('{"ISO, MDY",postgres,1,hex,C,off}');
-  IF EXISTS (SELECT FROM kith_new) THEN
-    FOR moved IN
-      SELECT x.* FROM (
-        SELECT o.place, o.image AS image_before, n.image AS image_after, kith.key_of(o.image, shape.key, shape.doubtful) AS key_before, kith.key_of(n.image, shape.key, shape.doubtful) AS key_after
-          FROM (SELECT row_number() OVER () AS place, to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_old k) o
-          JOIN (SELECT row_number() OVER () AS place, to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_new k) n ON n.place = o.place OFFSET 0) x
-       WHERE x.key_before <> x.key_after ORDER BY x.place
-    LOOP
-      SELECT x.* INTO gone FROM (
-        SELECT c.* FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = moved.key_before AND c.op = 'D' AND c.command IS NOT NULL AND c.image = moved.image_before OFFSET 0) x
-       ORDER BY x.seq DESC LIMIT 1;
-      CONTINUE WHEN NOT FOUND;
-      came := (SELECT min(x.seq) FROM (
-        SELECT c.seq FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = moved.key_after AND c.op = 'I' AND c.seq > gone.seq AND c.image = moved.image_after
-           AND split_part(c.command, ' ', 1) <> split_part(gone.command, ' ', 1) OFFSET 0) x);
-      CONTINUE WHEN came IS NULL;
-      PERFORM kith.join_move(shape, gone.seq, came);
-    END LOOP;
+  IF shape.is_styled OR shape.is_inexact THEN
+    styles := kith.set_styles('{"ISO, MDY",postgres,1,hex,C,off}');
   END IF;
+  -- Both tables have the rows in one order. A join would have the plan of the first statement, which may have had one row.
+  OPEN old_rows NO SCROLL FOR SELECT kith.key_of(x.image, shape.key, shape.doubtful), x.image FROM (SELECT to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_old k OFFSET 0) x;
+  OPEN new_rows NO SCROLL FOR SELECT kith.key_of(x.image, shape.key, shape.doubtful), x.image FROM (SELECT to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_new k OFFSET 0) x;
+  LOOP
+    FETCH old_rows INTO key_before, image_before;
+    EXIT WHEN NOT FOUND;
+    FETCH new_rows INTO key_after, image_after;
+    CONTINUE WHEN key_before = key_after;
+    -- By the index of keys, not by that of deleted rows.
+    SELECT x.* INTO gone FROM (
+      SELECT c.* FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = key_before AND c.op = 'D' AND coalesce(c.command, '') <> '' AND c.image = image_before OFFSET 0) x
+     ORDER BY x.seq DESC LIMIT 1;
+    CONTINUE WHEN NOT FOUND;
+    came := (SELECT min(x.seq) FROM (
+      SELECT c.seq FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = key_after AND c.op = 'I' AND c.seq > gone.seq AND c.image = image_after
+         AND split_part(c.command, ' ', 1) <> split_part(gone.command, ' ', 1) OFFSET 0) x);
+    CONTINUE WHEN came IS NULL;
+    PERFORM kith.join_move(shape, gone.seq, came);
+    first := least(first, gone.seq);
+  END LOOP;
+  CLOSE old_rows;
+  CLOSE new_rows;
   -- Not by the index of all numbers, in which the first one may be far off.
   since := (SELECT min(x.seq) FROM (SELECT c.seq FROM kith.change c
                                      WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = root AND c.op = 'D' AND c.command IS NOT NULL AND split_part(c.command, ' ', 3) = depth OFFSET 0) x);
@@ -474,7 +480,15 @@ BEGIN
     UPDATE kith.change AS c SET command = NULL
      WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.op = 'D' AND c.command IS NOT NULL AND split_part(c.command, ' ', 3) = depth;
   END IF;
-  PERFORM kith.set_styles(styles);
+  -- A foreign key of the table's own may have moved others, or changed them, before it was known what it follows.
+  IF least(first, since) IS NOT NULL AND shape.actions @> jsonb_build_array(jsonb_build_object('parent', root::bigint)) THEN
+    UPDATE kith.change AS c SET via = 'cascade' FROM kith.shape s
+     WHERE c.xid = pg_current_xact_id() AND c.seq > least(first, since) AND c.op = 'U' AND c.via <> 'cascade' AND s.id = c.shape
+       AND s.actions @> jsonb_build_array(jsonb_build_object('parent', root::bigint)) AND kith.is_cascade(s.actions, 'UPDATE', c.image || c.previous, c.previous);
+  END IF;
+  IF styles IS NOT NULL THEN
+    PERFORM kith.set_styles(styles);
+  END IF;
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kith.note_moves IS 'Makes updates of the changes of rows that a statement has moved to other partitions.';

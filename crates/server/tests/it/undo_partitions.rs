@@ -370,3 +370,16 @@ async fn an_undo_keeps_what_others_made_of_a_moved_row() {
     undo(&agent, "r", "refuse").await.status(200);
     assert_eq!(rows(&agent, &["pt"]).await, ["(0,a,theirs)"]);
 }
+
+#[tokio::test]
+async fn rows_of_the_table_itself_follow_too() {
+    let agent = agent().await;
+    agent
+        .sql("create table tree (id int, r text, pid int, note text, primary key (id, r), foreign key (pid, r) references tree on update cascade) partition by list (r);
+              create table tree_a partition of tree for values in ('a'); create table tree_rest partition of tree default;
+              insert into tree values (1, 'a', null, 'root'), (2, 'a', 1, 'leaf'), (3, 'a', 2, 'leaf of it')")
+        .await
+        .status(200);
+    let expected = ["tree updated 1 b request", "tree updated 2 b cascade", "tree updated 3 b cascade"];
+    check(&agent, &["tree"], "r", "update tree set r = 'b' where id = 1", &expected).await;
+}
