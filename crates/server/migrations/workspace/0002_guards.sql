@@ -164,7 +164,7 @@ COMMENT ON FUNCTION kith_guard.is_exempt IS 'Whether the guards let the current 
 -- The triggers of the change log on the workspace's own tables. kith_guard.attach() creates them and refuses any others that call these functions.
 CREATE VIEW kith_guard.log_trigger AS
   SELECT t.oid FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-   WHERE p.pronamespace = 'kith'::regnamespace AND p.proname IN ('capture', 'note_statement') AND t.tgrelid NOT IN (SELECT b.relid FROM kith_guard.builtin b);
+   WHERE p.pronamespace = 'kith'::regnamespace AND p.proname IN ('capture', 'note_statement', 'note_moves') AND t.tgrelid NOT IN (SELECT b.relid FROM kith_guard.builtin b);
 GRANT SELECT ON kith_guard.log_trigger TO PUBLIC;
 
 CREATE FUNCTION kith_guard.creates_log_triggers(tag text) RETURNS boolean

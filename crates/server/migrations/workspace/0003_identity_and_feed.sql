@@ -283,7 +283,7 @@ DECLARE
   entry text := split_part(payload, E'\n', 3);
   shape_id integer; only_key text; actions jsonb; is_plain boolean; is_deferrable boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
-  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
+  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text; command text;
   verb text := 'created'; via text := 'request'; repr text; said jsonb;
   styles text[]; is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
@@ -433,8 +433,8 @@ BEGIN
     entry := NULL;
     said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
-  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said);
+{partition}  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said, command)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said, command);
   IF is_limited OR via = 'cascade' THEN
     IF is_limited THEN
       PERFORM kith.await_judgement();
@@ -486,9 +486,20 @@ $body$;
     RETURN NULL;
   END IF;
 $statement$;
+  partition constant text := $partition$
+  IF relid <> TG_RELID THEN
+    IF TG_OP = 'DELETE' THEN
+      -- Of a row of this transaction's own, the number is that of a pair of commands.
+      command := concat(TG_RELID, ' ', CASE WHEN age(OLD.xmin) <= 0 AND pg_xact_status((pg_current_xact_id()::text::bigint - age(OLD.xmin))::text::xid8) = 'in progress' THEN '' ELSE OLD.cmax::text END,
+                        ' ', pg_trigger_depth());
+    ELSIF TG_OP = 'INSERT' THEN
+      command := concat(TG_RELID, ' ', NEW.cmin, ' ', pg_trigger_depth());
+    END IF;
+  END IF;
+$partition$;
 BEGIN
-  EXECUTE 'CREATE FUNCTION kith.record_change() RETURNS trigger' || replace(replace(body, '{relation}', 'TG_RELID'), '{statement}', statement);
-  EXECUTE 'CREATE FUNCTION kith.capture() RETURNS trigger' || replace(replace(replace(body, '{relation}', 'coalesce(pg_partition_root(TG_RELID), TG_RELID)'), '{statement}', ''), 'TG_NARGS > 0', 'false');
+  EXECUTE 'CREATE FUNCTION kith.record_change() RETURNS trigger' || replace(replace(replace(body, '{relation}', 'TG_RELID'), '{statement}', statement), '{partition}', '');
+  EXECUTE 'CREATE FUNCTION kith.capture() RETURNS trigger' || replace(replace(replace(replace(body, '{relation}', 'coalesce(pg_partition_root(TG_RELID), TG_RELID)'), '{statement}', ''), '{partition}', partition), 'TG_NARGS > 0', 'false');
 END $do$;
 COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in table to the change log and to the feed.';
 COMMENT ON FUNCTION kith.capture IS 'Writes the changes of a table of the workspace''s own to the change log.';

@@ -52,7 +52,8 @@ CREATE TABLE kith.change (
   exact jsonb,
   activity text,
   undone_by text,
-  said jsonb
+  said jsonb,
+  command text
 );
 CREATE INDEX change_transaction_idx ON kith.change (xid, relation, key);
 -- The others are found by the request, which the entry names.
@@ -61,6 +62,8 @@ CREATE INDEX change_request_idx ON kith.change (request) WHERE request IS NOT NU
 CREATE INDEX change_run_idx ON kith.change (run, seq) WHERE run IS NOT NULL;
 -- Changes that the feed has are found in the feed.
 CREATE INDEX change_row_idx ON kith.change (relation, key, seq) WHERE activity IS NULL;
+-- Rows that may have moved to another partition.
+CREATE INDEX change_command_idx ON kith.change (xid, relation, split_part(command, ' ', 3)) WHERE command IS NOT NULL AND op = 'D';
 CREATE INDEX change_moved_idx ON kith.change (relation, was) WHERE was IS NOT NULL;
 CREATE INDEX change_undone_by_idx ON kith.change (undone_by) WHERE undone_by IS NOT NULL;
 -- Of those that are not published too. Each index of this table costs every write.
@@ -73,6 +76,7 @@ COMMENT ON COLUMN kith.change.op IS 'I, U or D.';
 COMMENT ON COLUMN kith.change.image IS 'The whole row after the change; the row before it, if it was deleted for good.';
 COMMENT ON COLUMN kith.change.previous IS 'The previous values of the columns that an update changed, updated_at excepted.';
 COMMENT ON COLUMN kith.change.said IS 'The agent and the reason of a request, where no entry of the feed has them.';
+COMMENT ON COLUMN kith.change.command IS 'Of a row that was deleted from a partition or inserted into one: the partition, the number of the command in its transaction (empty if the transaction wrote the deleted row itself), and the depth of the trigger. Null once it is known whether the row was moved.';
 COMMENT ON COLUMN kith.change.exact IS 'Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}. If the key of the table is deferrable, tuple says which row it is: {from: its place before, unless it is of an earlier transaction, to: its place after}.';
 
 CREATE TABLE kith.run (
@@ -378,6 +382,118 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.note_entry IS 'Notes which entry of the feed is about the last change of a row.';
 
+-- A row that is moved to another partition.
+
+-- An update is logged with the exact texts of all columns that need one before or after it.
+CREATE FUNCTION kith.text_of(shape kith.shape, name text, value jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE kith.base_type((shape.columns -> name ->> 1)::oid) WHEN 'float4'::regtype THEN (value #>> '{}')::real::text WHEN 'float8'::regtype THEN (value #>> '{}')::double precision::text
+                                                               ELSE value::text END;
+COMMENT ON FUNCTION kith.text_of IS 'The text of a value that JSON holds to the letter, in a doubtful column.';
+
+-- It takes the place of the delete, because what other triggers logged since is later: the row had left its old key, and had its new one.
+CREATE FUNCTION kith.join_move(shape kith.shape, gone bigint, came bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE old kith.change; new kith.change; before jsonb; texts jsonb; texts_before jsonb; made jsonb; told jsonb; kind text := 'updated';
+BEGIN
+  SELECT c.* INTO old FROM kith.change c WHERE c.seq = join_move.gone;
+  DELETE FROM kith.change c WHERE c.seq = join_move.came RETURNING c.* INTO new;
+  SELECT jsonb_object_agg(a.key, old.image -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', old.image -> a.key, 'to', a.value)) INTO before, told
+    FROM jsonb_each(new.image) a
+   WHERE (a.value <> (old.image -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(old.image -> a.key)) AND a.key <> 'updated_at';
+  IF before ? 'deleted_at' THEN
+    kind := CASE WHEN before -> 'deleted_at' = 'null' THEN 'deleted' WHEN new.image -> 'deleted_at' = 'null' THEN 'restored' ELSE kind END;
+  END IF;
+  IF shape.is_inexact THEN
+    texts := coalesce(new.exact -> 'row', '{}');
+    texts_before := coalesce(old.exact -> 'row', '{}');
+    texts := texts || (SELECT coalesce(jsonb_object_agg(t.name, kith.text_of(shape, t.name, new.image -> t.name)), '{}') FROM jsonb_object_keys(texts_before - ARRAY(SELECT jsonb_object_keys(texts))) t(name));
+    texts_before := texts_before
+                 || (SELECT coalesce(jsonb_object_agg(t.name, kith.text_of(shape, t.name, old.image -> t.name)), '{}') FROM jsonb_object_keys(texts - ARRAY(SELECT jsonb_object_keys(texts_before))) t(name));
+    made := nullif(jsonb_build_object('row', texts, 'previous', texts_before), '{"row": {}, "previous": {}}');
+  END IF;
+  IF shape.is_deferrable THEN
+    made := coalesce(made, '{}') || jsonb_build_object('tuple', (old.exact -> 'tuple') || (new.exact -> 'tuple'));
+  END IF;
+  UPDATE kith.change AS c SET key = new.key, was = old.key, op = 'U', verb = kind, image = new.image, previous = before, exact = made, activity = coalesce(new.activity, old.activity), command = NULL
+   WHERE c.seq = old.seq;
+  -- record_activity() has written two entries.
+  IF old.activity IS NOT NULL AND new.activity IS NOT NULL THEN
+    DELETE FROM public.activity a WHERE a.id = old.activity;
+    UPDATE public.activity AS a SET verb = kind, changes = CASE WHEN octet_length(told::text) > 1000000 THEN kith.clip_changes(told) ELSE told END WHERE a.id = new.activity;
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.join_move IS 'Makes one update of the two changes of a row that was moved to another partition.';
+
+-- PostgreSQL runs the triggers for DELETE and those for INSERT for a row that an UPDATE moves to another partition. Only the transition tables say
+-- that it is one row. They lack the rows that MERGE moves: there a row that was inserted next after one was deleted, by the same command as far as that is
+-- known, and into another partition, is the same if its key is, but for the columns by which the table is partitioned. If the key has no others, the rest of
+-- the row has to be equal. What a trigger's own statement deletes has a depth of its own, so all that was deleted at this one is known now.
+CREATE FUNCTION kith.note_moves() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+  root constant oid := coalesce(pg_partition_root(TG_RELID), TG_RELID);
+  depth constant text := pg_trigger_depth();
+  shape kith.shape; styles text[]; old_rows refcursor; new_rows refcursor; key_before text; key_after text; image_before jsonb; image_after jsonb;
+  gone kith.change; came bigint; first bigint; since bigint; own name[];
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = root AND s.is_current;
+  IF shape.is_styled OR shape.is_inexact THEN
+    styles := kith.set_styles('{"ISO, MDY",postgres,1,hex,C,off}');
+  END IF;
+  -- Both tables have the rows in one order. A join would have the plan of the first statement, which may have had one row.
+  OPEN old_rows NO SCROLL FOR SELECT kith.key_of(x.image, shape.key, shape.doubtful), x.image FROM (SELECT to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_old k OFFSET 0) x;
+  OPEN new_rows NO SCROLL FOR SELECT kith.key_of(x.image, shape.key, shape.doubtful), x.image FROM (SELECT to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_new k OFFSET 0) x;
+  LOOP
+    FETCH old_rows INTO key_before, image_before;
+    EXIT WHEN NOT FOUND;
+    FETCH new_rows INTO key_after, image_after;
+    CONTINUE WHEN key_before = key_after;
+    -- By the index of keys, not by that of deleted rows.
+    SELECT x.* INTO gone FROM (
+      SELECT c.* FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = key_before AND c.op = 'D' AND coalesce(c.command, '') <> '' AND c.image = image_before OFFSET 0) x
+     ORDER BY x.seq DESC LIMIT 1;
+    CONTINUE WHEN NOT FOUND;
+    came := (SELECT min(x.seq) FROM (
+      SELECT c.seq FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = key_after AND c.op = 'I' AND c.seq > gone.seq AND c.image = image_after
+         AND split_part(c.command, ' ', 1) <> split_part(gone.command, ' ', 1) OFFSET 0) x);
+    CONTINUE WHEN came IS NULL;
+    PERFORM kith.join_move(shape, gone.seq, came);
+    first := least(first, gone.seq);
+  END LOOP;
+  CLOSE old_rows;
+  CLOSE new_rows;
+  -- Not by the index of all numbers, in which the first one may be far off.
+  since := (SELECT min(x.seq) FROM (SELECT c.seq FROM kith.change c
+                                     WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = root AND c.op = 'D' AND c.command IS NOT NULL AND split_part(c.command, ' ', 3) = depth OFFSET 0) x);
+  IF since IS NOT NULL THEN
+    own := ARRAY(SELECT k.name FROM unnest(shape.key) k(name)
+                  WHERE k.name NOT IN (SELECT a.attname FROM pg_partition_tree(root) t JOIN pg_partitioned_table p ON p.partrelid = t.relid
+                                         JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs::smallint[])));
+    PERFORM kith.join_move(shape, x.seq_before, x.seq)
+       FROM (SELECT c.seq, c.op, c.command, c.image, lag(c.seq) OVER w AS seq_before, lag(c.op) OVER w AS op_before, lag(c.command) OVER w AS command_before, lag(c.image) OVER w AS image_before
+               FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.seq >= since AND split_part(c.command, ' ', 3) = depth
+             WINDOW w AS (ORDER BY c.seq) OFFSET 0) x
+      WHERE x.op = 'I' AND x.op_before = 'D' AND split_part(x.command, ' ', 1) <> split_part(x.command_before, ' ', 1) AND split_part(x.command_before, ' ', 2) IN ('', split_part(x.command, ' ', 2))
+        AND CASE WHEN own = '{}' THEN x.image - shape.key::text[] = x.image_before - shape.key::text[]
+                 ELSE kith.key_of(x.image, own, '{}') = kith.key_of(x.image_before, own, '{}') END;
+    UPDATE kith.change AS c SET command = NULL
+     WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.op = 'D' AND c.command IS NOT NULL AND split_part(c.command, ' ', 3) = depth;
+  END IF;
+  -- A foreign key of the table's own may have moved others, or changed them, before it was known what it follows.
+  IF least(first, since) IS NOT NULL AND shape.actions @> jsonb_build_array(jsonb_build_object('parent', root::bigint)) THEN
+    UPDATE kith.change AS c SET via = 'cascade' FROM kith.shape s
+     WHERE c.xid = pg_current_xact_id() AND c.seq > least(first, since) AND c.op = 'U' AND c.via <> 'cascade' AND s.id = c.shape
+       AND s.actions @> jsonb_build_array(jsonb_build_object('parent', root::bigint)) AND kith.is_cascade(s.actions, 'UPDATE', c.image || c.previous, c.previous);
+  END IF;
+  IF styles IS NOT NULL THEN
+    PERFORM kith.set_styles(styles);
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.note_moves IS 'Makes updates of the changes of rows that a statement has moved to other partitions.';
+
 -- What the log does not see is noted for the run, so that it can say what it cannot undo.
 CREATE FUNCTION kith.note_gap(what text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -468,7 +584,7 @@ BEGIN
   END IF;
   IF TG_EVENT = 'sql_drop' THEN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
-                WHERE d.object_type = 'trigger' AND d.address_names[3] NOT IN ('!kith_capture', '!kith_capture_all', 'kith_truncate', 'kith_statement', 'kith_row')) THEN
+                WHERE d.object_type = 'trigger' AND d.address_names[3] NOT IN ('!kith_capture', '!kith_capture_all', '!kith_moves', 'kith_truncate', 'kith_statement', 'kith_row')) THEN
       PERFORM kith.note_gap(TG_TAG);
     END IF;
   -- A trigger of Kith's makes and drops the indexes of custom fields, and does so in an undo too.
@@ -851,9 +967,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.children, kith.note_children, kith.refuse_adoption, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.unwound, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome, kith.rows_of FROM PUBLIC;
--- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
-GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.text_of, kith.join_move, kith.note_moves, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.children, kith.note_children, kith.refuse_adoption, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.unwound, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome, kith.rows_of FROM PUBLIC;
+-- capture(), note_moves() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
+GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_moves, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 
 -- section: admin
 
@@ -861,8 +977,8 @@ GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kit
 -- the whole text that the client sent is one.
 CREATE FUNCTION kith_guard.dumped_trigger() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement|kith_row)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
-         || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|!kith_moves|kith_truncate|kith_statement|kith_row)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
+         || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+"))(?: REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new)? FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_moves|note_statement)[(][)];?[[:space:]]*$')
 $$;
 COMMENT ON FUNCTION kith_guard.dumped_trigger IS 'The name and the table of a trigger of the change log that a dump creates.';
 REVOKE ALL ON FUNCTION kith_guard.dumped_trigger() FROM PUBLIC;
@@ -913,9 +1029,11 @@ BEGIN
                         WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass));
   END IF;
   IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-              WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
-                AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
+              WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_moves'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
+                AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgenabled NOT IN ('O', 'A')
+                     OR (t.tgoldtable, t.tgnewtable) IS DISTINCT FROM (CASE WHEN t.tgtype = 16 THEN 'kith_old'::name END, CASE WHEN t.tgtype = 16 THEN 'kith_new'::name END)
                      OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('!kith_capture', 29, 'kith.capture'::regproc::oid), ('!kith_capture_all', 29, 'kith.capture'::regproc::oid),
+                          ('!kith_moves', 16, 'kith.note_moves'::regproc::oid),
                           ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid),
                           ('kith_row', 29, 'kith.note_statement'::regproc::oid))
                      OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
@@ -930,6 +1048,7 @@ BEGIN
      CROSS JOIN LATERAL (VALUES
             ('!kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('!kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
+            ('!kith_moves', 'AFTER UPDATE ON %s REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH STATEMENT', c.keyed AND c.relkind = 'p', 'kith.note_moves'),
             ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
             ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.inherits, 'kith.note_statement'),
             -- A statement that names a parent changes rows of this table too, and only runs triggers of rows here.

@@ -482,9 +482,11 @@ CREATE TABLE kith.change (
   activity text,
   undone_by text,
   said jsonb,  -- The agent and the reason of a request, where no entry of the feed has them.
+  command text,  -- Of a row that was deleted from a partition or inserted into one: the partition, the number of the command in its transaction (empty if the transaction wrote the deleted row itself), and the depth of the trigger. Null once it is known whether the row was moved.
   CONSTRAINT change_pkey PRIMARY KEY (seq)
 );
 CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE ((activity IS NOT NULL) AND (request IS NULL));
+CREATE INDEX change_command_idx ON kith.change USING btree (xid, relation, split_part(command, ' '::text, 3)) WHERE ((command IS NOT NULL) AND (op = 'D'::"char"));
 CREATE INDEX change_moved_idx ON kith.change USING btree (relation, was) WHERE (was IS NOT NULL);
 CREATE INDEX change_position_idx ON kith.change USING btree ("position", seq);
 CREATE INDEX change_request_idx ON kith.change USING btree (request) WHERE (request IS NOT NULL);
@@ -998,7 +1000,7 @@ DECLARE
   entry text := split_part(payload, E'\n', 3);
   shape_id integer; only_key text; actions jsonb; is_plain boolean; is_deferrable boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
-  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
+  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text; command text;
   verb text := 'created'; via text := 'request'; repr text; said jsonb;
   styles text[]; is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
@@ -1148,8 +1150,18 @@ BEGIN
     entry := NULL;
     said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
-  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said);
+
+  IF relid <> TG_RELID THEN
+    IF TG_OP = 'DELETE' THEN
+      -- Of a row of this transaction's own, the number is that of a pair of commands.
+      command := concat(TG_RELID, ' ', CASE WHEN age(OLD.xmin) <= 0 AND pg_xact_status((pg_current_xact_id()::text::bigint - age(OLD.xmin))::text::xid8) = 'in progress' THEN '' ELSE OLD.cmax::text END,
+                        ' ', pg_trigger_depth());
+    ELSIF TG_OP = 'INSERT' THEN
+      command := concat(TG_RELID, ' ', NEW.cmin, ' ', pg_trigger_depth());
+    END IF;
+  END IF;
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said, command)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said, command);
   IF is_limited OR via = 'cascade' THEN
     IF is_limited THEN
       PERFORM kith.await_judgement();
@@ -2380,6 +2392,44 @@ BEGIN
                   WHERE r.part = 'viewer' AND r.role IN (u.oid, m.roleid));
 END $function$;
 
+-- Makes one update of the two changes of a row that was moved to another partition.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.join_move(shape kith.shape, gone bigint, came bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+DECLARE old kith.change; new kith.change; before jsonb; texts jsonb; texts_before jsonb; made jsonb; told jsonb; kind text := 'updated';
+BEGIN
+  SELECT c.* INTO old FROM kith.change c WHERE c.seq = join_move.gone;
+  DELETE FROM kith.change c WHERE c.seq = join_move.came RETURNING c.* INTO new;
+  SELECT jsonb_object_agg(a.key, old.image -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', old.image -> a.key, 'to', a.value)) INTO before, told
+    FROM jsonb_each(new.image) a
+   WHERE (a.value <> (old.image -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(old.image -> a.key)) AND a.key <> 'updated_at';
+  IF before ? 'deleted_at' THEN
+    kind := CASE WHEN before -> 'deleted_at' = 'null' THEN 'deleted' WHEN new.image -> 'deleted_at' = 'null' THEN 'restored' ELSE kind END;
+  END IF;
+  IF shape.is_inexact THEN
+    texts := coalesce(new.exact -> 'row', '{}');
+    texts_before := coalesce(old.exact -> 'row', '{}');
+    texts := texts || (SELECT coalesce(jsonb_object_agg(t.name, kith.text_of(shape, t.name, new.image -> t.name)), '{}') FROM jsonb_object_keys(texts_before - ARRAY(SELECT jsonb_object_keys(texts))) t(name));
+    texts_before := texts_before
+                 || (SELECT coalesce(jsonb_object_agg(t.name, kith.text_of(shape, t.name, old.image -> t.name)), '{}') FROM jsonb_object_keys(texts - ARRAY(SELECT jsonb_object_keys(texts_before))) t(name));
+    made := nullif(jsonb_build_object('row', texts, 'previous', texts_before), '{"row": {}, "previous": {}}');
+  END IF;
+  IF shape.is_deferrable THEN
+    made := coalesce(made, '{}') || jsonb_build_object('tuple', (old.exact -> 'tuple') || (new.exact -> 'tuple'));
+  END IF;
+  UPDATE kith.change AS c SET key = new.key, was = old.key, op = 'U', verb = kind, image = new.image, previous = before, exact = made, activity = coalesce(new.activity, old.activity), command = NULL
+   WHERE c.seq = old.seq;
+  -- record_activity() has written two entries.
+  IF old.activity IS NOT NULL AND new.activity IS NOT NULL THEN
+    DELETE FROM public.activity a WHERE a.id = old.activity;
+    UPDATE public.activity AS a SET verb = kind, changes = CASE WHEN octet_length(told::text) > 1000000 THEN kith.clip_changes(told) ELSE told END WHERE a.id = new.activity;
+  END IF;
+END $function$;
+
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.judge()
  RETURNS trigger
@@ -3138,7 +3188,7 @@ BEGIN
   END IF;
   IF TG_EVENT = 'sql_drop' THEN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
-                WHERE d.object_type = 'trigger' AND d.address_names[3] NOT IN ('!kith_capture', '!kith_capture_all', 'kith_truncate', 'kith_statement', 'kith_row')) THEN
+                WHERE d.object_type = 'trigger' AND d.address_names[3] NOT IN ('!kith_capture', '!kith_capture_all', '!kith_moves', 'kith_truncate', 'kith_statement', 'kith_row')) THEN
       PERFORM kith.note_gap(TG_TAG);
     END IF;
   -- A trigger of Kith's makes and drops the indexes of custom fields, and does so in an undo too.
@@ -3177,6 +3227,76 @@ BEGIN
   IF who.provenance ? 'run_id' THEN
     INSERT INTO kith.gap AS g (run, what, request) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what, coalesce(who.provenance ->> 'request_id', '')) ON CONFLICT DO NOTHING;
   END IF;
+END $function$;
+
+-- Makes updates of the changes of rows that a statement has moved to other partitions.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.note_moves()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+  root constant oid := coalesce(pg_partition_root(TG_RELID), TG_RELID);
+  depth constant text := pg_trigger_depth();
+  shape kith.shape; styles text[]; old_rows refcursor; new_rows refcursor; key_before text; key_after text; image_before jsonb; image_after jsonb;
+  gone kith.change; came bigint; first bigint; since bigint; own name[];
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = root AND s.is_current;
+  IF shape.is_styled OR shape.is_inexact THEN
+    styles := kith.set_styles('{"ISO, MDY",postgres,1,hex,C,off}');
+  END IF;
+  -- Both tables have the rows in one order. A join would have the plan of the first statement, which may have had one row.
+  OPEN old_rows NO SCROLL FOR SELECT kith.key_of(x.image, shape.key, shape.doubtful), x.image FROM (SELECT to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_old k OFFSET 0) x;
+  OPEN new_rows NO SCROLL FOR SELECT kith.key_of(x.image, shape.key, shape.doubtful), x.image FROM (SELECT to_jsonb(k.*) - shape.generated::text[] AS image FROM kith_new k OFFSET 0) x;
+  LOOP
+    FETCH old_rows INTO key_before, image_before;
+    EXIT WHEN NOT FOUND;
+    FETCH new_rows INTO key_after, image_after;
+    CONTINUE WHEN key_before = key_after;
+    -- By the index of keys, not by that of deleted rows.
+    SELECT x.* INTO gone FROM (
+      SELECT c.* FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = key_before AND c.op = 'D' AND coalesce(c.command, '') <> '' AND c.image = image_before OFFSET 0) x
+     ORDER BY x.seq DESC LIMIT 1;
+    CONTINUE WHEN NOT FOUND;
+    came := (SELECT min(x.seq) FROM (
+      SELECT c.seq FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.key = key_after AND c.op = 'I' AND c.seq > gone.seq AND c.image = image_after
+         AND split_part(c.command, ' ', 1) <> split_part(gone.command, ' ', 1) OFFSET 0) x);
+    CONTINUE WHEN came IS NULL;
+    PERFORM kith.join_move(shape, gone.seq, came);
+    first := least(first, gone.seq);
+  END LOOP;
+  CLOSE old_rows;
+  CLOSE new_rows;
+  -- Not by the index of all numbers, in which the first one may be far off.
+  since := (SELECT min(x.seq) FROM (SELECT c.seq FROM kith.change c
+                                     WHERE c.xid = pg_current_xact_id_if_assigned() AND c.relation = root AND c.op = 'D' AND c.command IS NOT NULL AND split_part(c.command, ' ', 3) = depth OFFSET 0) x);
+  IF since IS NOT NULL THEN
+    own := ARRAY(SELECT k.name FROM unnest(shape.key) k(name)
+                  WHERE k.name NOT IN (SELECT a.attname FROM pg_partition_tree(root) t JOIN pg_partitioned_table p ON p.partrelid = t.relid
+                                         JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs::smallint[])));
+    PERFORM kith.join_move(shape, x.seq_before, x.seq)
+       FROM (SELECT c.seq, c.op, c.command, c.image, lag(c.seq) OVER w AS seq_before, lag(c.op) OVER w AS op_before, lag(c.command) OVER w AS command_before, lag(c.image) OVER w AS image_before
+               FROM kith.change c WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.seq >= since AND split_part(c.command, ' ', 3) = depth
+             WINDOW w AS (ORDER BY c.seq) OFFSET 0) x
+      WHERE x.op = 'I' AND x.op_before = 'D' AND split_part(x.command, ' ', 1) <> split_part(x.command_before, ' ', 1) AND split_part(x.command_before, ' ', 2) IN ('', split_part(x.command, ' ', 2))
+        AND CASE WHEN own = '{}' THEN x.image - shape.key::text[] = x.image_before - shape.key::text[]
+                 ELSE kith.key_of(x.image, own, '{}') = kith.key_of(x.image_before, own, '{}') END;
+    UPDATE kith.change AS c SET command = NULL
+     WHERE c.xid = pg_current_xact_id() AND c.relation = root AND c.op = 'D' AND c.command IS NOT NULL AND split_part(c.command, ' ', 3) = depth;
+  END IF;
+  -- A foreign key of the table's own may have moved others, or changed them, before it was known what it follows.
+  IF least(first, since) IS NOT NULL AND shape.actions @> jsonb_build_array(jsonb_build_object('parent', root::bigint)) THEN
+    UPDATE kith.change AS c SET via = 'cascade' FROM kith.shape s
+     WHERE c.xid = pg_current_xact_id() AND c.seq > least(first, since) AND c.op = 'U' AND c.via <> 'cascade' AND s.id = c.shape
+       AND s.actions @> jsonb_build_array(jsonb_build_object('parent', root::bigint)) AND kith.is_cascade(s.actions, 'UPDATE', c.image || c.previous, c.previous);
+  END IF;
+  IF styles IS NOT NULL THEN
+    PERFORM kith.set_styles(styles);
+  END IF;
+  RETURN NULL;
 END $function$;
 
 -- The id of the run that the request belongs to. Creates the run, and refuses one that has ended.
@@ -3802,7 +3922,7 @@ DECLARE
   entry text := split_part(payload, E'\n', 3);
   shape_id integer; only_key text; actions jsonb; is_plain boolean; is_deferrable boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
   actor text; custom jsonb; is_limited boolean := false; run text;
-  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
+  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text; command text;
   verb text := 'created'; via text := 'request'; repr text; said jsonb;
   styles text[]; is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
@@ -3991,8 +4111,8 @@ BEGIN
     entry := NULL;
     said := nullif(custom - '{request_id,run_id}'::text[], '{}');
   END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said)
-  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said);
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity, said, command)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry, said, command);
   IF is_limited OR via = 'cascade' THEN
     IF is_limited THEN
       PERFORM kith.await_judgement();
@@ -4978,6 +5098,15 @@ BEGIN
      ORDER BY g.place DESC, g.is_effect, CASE WHEN g.is_effect THEN g.seq ELSE - g.seq END;
 END $function$;
 
+-- The text of a value that JSON holds to the letter, in a doubtful column.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.text_of(shape kith.shape, name text, value jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+RETURN CASE kith.base_type(((((shape).columns -> name) ->> 1))::oid) WHEN 'real'::regtype THEN (((value #>> '{}'::text[]))::real)::text WHEN 'double precision'::regtype THEN (((value #>> '{}'::text[]))::double precision)::text ELSE (value)::text END;
+
 -- The values of a row as texts: {column: text or null}.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.texts(image jsonb, exact jsonb, json_columns text[])
@@ -5934,7 +6063,7 @@ CREATE VIEW kith_guard.log_trigger AS
  SELECT t.oid
    FROM pg_trigger t
      JOIN pg_proc p ON p.oid = t.tgfoid
-  WHERE p.pronamespace = 'kith'::regnamespace::oid AND (p.proname = ANY (ARRAY['capture'::name, 'note_statement'::name])) AND NOT (t.tgrelid IN ( SELECT b.relid
+  WHERE p.pronamespace = 'kith'::regnamespace::oid AND (p.proname = ANY (ARRAY['capture'::name, 'note_statement'::name, 'note_moves'::name])) AND NOT (t.tgrelid IN ( SELECT b.relid
            FROM kith_guard.builtin b));
 
 -- Backends that run a workspace section of a migration. The guards let them pass. After a restart of the server another session may have the same pid, so older rows do not count.
@@ -6369,9 +6498,11 @@ BEGIN
                         WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass));
   END IF;
   IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-              WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
-                AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
+              WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_moves'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
+                AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgenabled NOT IN ('O', 'A')
+                     OR (t.tgoldtable, t.tgnewtable) IS DISTINCT FROM (CASE WHEN t.tgtype = 16 THEN 'kith_old'::name END, CASE WHEN t.tgtype = 16 THEN 'kith_new'::name END)
                      OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('!kith_capture', 29, 'kith.capture'::regproc::oid), ('!kith_capture_all', 29, 'kith.capture'::regproc::oid),
+                          ('!kith_moves', 16, 'kith.note_moves'::regproc::oid),
                           ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid),
                           ('kith_row', 29, 'kith.note_statement'::regproc::oid))
                      OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
@@ -6386,6 +6517,7 @@ BEGIN
      CROSS JOIN LATERAL (VALUES
             ('!kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('!kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
+            ('!kith_moves', 'AFTER UPDATE ON %s REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH STATEMENT', c.keyed AND c.relkind = 'p', 'kith.note_moves'),
             ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
             ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.inherits, 'kith.note_statement'),
             -- A statement that names a parent changes rows of this table too, and only runs triggers of rows here.
@@ -6519,8 +6651,8 @@ CREATE OR REPLACE FUNCTION kith_guard.dumped_trigger()
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement|kith_row)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
-         || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|!kith_moves|kith_truncate|kith_statement|kith_row)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
+         || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+"))(?: REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new)? FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_moves|note_statement)[(][)];?[[:space:]]*$')
 $function$;
 
 -- Takes back what begin_section() has granted.

@@ -87,6 +87,7 @@ mod undo_keys;
 mod undo_left;
 mod undo_order;
 mod undo_others;
+mod undo_partitions;
 mod undo_random;
 mod undo_sequences;
 mod undo_together;

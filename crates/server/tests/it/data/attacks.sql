@@ -1211,6 +1211,13 @@ create trigger zz after insert on contacts for each row execute function kith.ca
 create table captured (id int primary key, v text);
 -- capture twice | sql | 42501
 create trigger again after insert on captured for each row execute function kith.capture();
+-- its moves on a table without partitions | sql | any
+create trigger "!kith_moves" after update on captured referencing old table as kith_old new table as kith_new for each statement execute function kith.note_moves();
+-- check: select not exists (select from pg_trigger where tgrelid = 'captured'::regclass and tgname = '!kith_moves')
+-- its moves over other tables | sql | 42501
+create trigger "!kith_moves" after update on captured referencing old table as kith_new new table as kith_old for each statement execute function kith.note_moves();
+-- its moves without tables | sql | 42501
+create trigger "!kith_moves" after update on captured for each statement execute function kith.note_moves();
 -- capture never | sql | 42501
 create or replace trigger "!kith_capture" after insert or update or delete on captured for each row when (false) execute function kith.capture();
 -- disable the capture | sql | 42501

@@ -143,7 +143,7 @@ async fn pg_restore_takes_a_dump_of_ones_own_tables() {
         assert_eq!(
             ask(&mut conn, triggers).await,
             "Odd \"name\" $ !kith_capture, Odd \"name\" $ kith_truncate, january !kith_capture_all, january kith_truncate, \
-             keyless kith_statement, keyless kith_truncate, months !kith_capture_all, months kith_truncate, \
+             keyless kith_statement, keyless kith_truncate, months !kith_capture_all, months !kith_moves, months kith_truncate, \
              things !kith_capture, things kith_truncate"
         );
         // What is written into a restored table can be undone, and the log knows all its columns.
