@@ -234,12 +234,20 @@ BEGIN
                 bool_and(s.is_same AND c.exact IS NULL AND c.was IS NULL) OVER w AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_plain,
                 count(*) FILTER (WHERE c.op = 'U') OVER w AS updates, c.op
            FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL WINDOW w AS (PARTITION BY c.relation, c.key)),
+       -- Others gave a key to another row between the changes of it. Those of built-in tables are no other row's.
+       mixed AS MATERIALIZED (
+         SELECT g.* FROM (SELECT o.relation, o.key, min(o.seq) AS first, max(o.seq) AS last, array_agg(o.seq ORDER BY o.seq) AS members FROM noted o
+                           WHERE o.times > 1 AND (NOT o.is_plain OR o.relation NOT IN (SELECT b.relid FROM kith_guard.builtin b)) GROUP BY o.relation, o.key) g
+          WHERE EXISTS (SELECT FROM kith.change c WHERE c.relation = g.relation AND c.key = g.key AND c.activity IS NULL AND c.seq > g.first AND c.seq < g.last AND (c.op = 'I' OR c.was IS NOT NULL)
+                           AND c.seq NOT IN (SELECT unnest(seqs)))
+             OR EXISTS (SELECT FROM kith.change c WHERE c.relation = g.relation AND c.was = g.key AND c.seq > g.first AND c.seq < g.last AND c.seq NOT IN (SELECT unnest(seqs)))),
+       mixed_changes AS MATERIALIZED (SELECT coalesce(array_agg(x.seq), '{}') AS seqs FROM mixed m, unnest(m.members) x(seq)),
        -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
        chains AS MATERIALIZED (
          SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.is_aside
            FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = stages AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
                    FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
-          WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END
+          WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END AND NOT x.members && (SELECT m.seqs FROM mixed_changes m)
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
@@ -267,7 +275,7 @@ BEGIN
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after || n.overwritten, '{}') AS expected, coalesce(n.exact_after, '{}') - ARRAY(SELECT jsonb_object_keys(n.overwritten)) AS expected_exact, n.members,
-                CASE WHEN n.is_replaced OR n.after IS NULL AND n.overwritten <> '{}' THEN 'changed_since'
+                CASE WHEN n.is_replaced OR n.after IS NULL AND n.overwritten <> '{}' OR n.members && (SELECT m.seqs FROM mixed_changes m) THEN 'changed_since'
                      WHEN NOT s.is_there
                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
                                    WHERE (n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
@@ -286,7 +294,10 @@ BEGIN
                                 x.is_aside AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
                                 coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
-    FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
+    FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared UNION ALL
+               -- As one row they may have no net effect.
+               SELECT c.relation, h.name, kith.shown_key(c.shape, c.image), c.key, 'insert', false, NULL, '{}', '{}', '{}', '{}', m.members, 'changed_since', '{}', '{}', '-infinity', NULL
+                 FROM mixed m JOIN kith.change c ON c.seq = m.last JOIN kith.shape h ON h.id = c.shape WHERE NOT EXISTS (SELECT FROM compared n WHERE n.members && m.members)) y) x;
   -- Another undo may have ended meanwhile.
   is_rest := EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL);
   -- The rest may be rows that were created and deleted.
@@ -312,8 +323,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.last_change IS 'The last number of the log: what this transaction changes from now on has a higher one. For the server, which knows the secret.';
 
--- A row may be part of the plan under the key that it had before a foreign key gave it another one. One that a row of the plan is to be comes again after
--- it is removed: a partitioned table moves rows so.
+-- A row may be part of the plan under the key that it had before a foreign key gave it another one. A row that a trigger removes and makes again is there.
 CREATE FUNCTION kith.is_other(seq bigint, planned jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE change kith.change; act text;

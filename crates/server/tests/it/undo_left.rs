@@ -386,3 +386,46 @@ async fn columns_that_are_undone_in_parts_stand_in_parts() {
     undo(&agent, "refuse").await.status(200);
     assert_eq!(texts(&agent, "t").await, "(1,a,b)");
 }
+
+/// The run wrote two rows under one key, because others gave it to another row in between.
+#[tokio::test]
+async fn two_rows_that_a_run_wrote_under_one_key_are_no_single_one() {
+    for steps in [
+        [
+            "own: update q set id = 12 where id = 2",
+            "update q set id = 90 where id = 12; update q set id = 12 where id = 3",
+            "own: update q set y = y + 1 where id = 12",
+        ],
+        [
+            "own: insert into q values (5, 'new', 0)",
+            "update q set id = 1 where id = 5; insert into q values (5, 'bs', 0)",
+            "own: delete from q where id = 5",
+        ],
+        [
+            "own: update q set y = 9 where id = 2",
+            "delete from q where id = 2; insert into q values (2, 'R2', 9)",
+            "own: update q set y = 7 where id = 2",
+        ],
+    ] {
+        let agent = agent().await;
+        agent
+            .sql(
+                "create table q (id int primary key, tag text, y int); insert into q values (2, 'R2', 2), (3, 'R3', 3)",
+            )
+            .await
+            .status(200);
+        for step in steps {
+            match step.strip_prefix("own: ") {
+                Some(sql) => sql_in_run(&agent, sql).await,
+                None => {
+                    agent.sql(step).await.status(200);
+                }
+            }
+        }
+        let before = texts(&agent, "q").await;
+        let refused = undo(&agent, "refuse").await.fault(409, "undo_conflict");
+        assert_eq!(reasons(&refused, "/conflicts"), ["q changed_since"], "{steps:?}");
+        assert_eq!(reasons(&undo(&agent, "skip").await.status(200), "/data/skipped"), ["q changed_since"], "{steps:?}");
+        assert_eq!(texts(&agent, "q").await, before, "{steps:?}");
+    }
+}
