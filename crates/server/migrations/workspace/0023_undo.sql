@@ -263,7 +263,7 @@ BEGIN
                         array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers, array_agg(i.key_text) AS key_texts
                    FROM (SELECT y.*, row_number() OVER (PARTITION BY y.act, y.relation, y.names ORDER BY CASE y.act WHEN 'insert' THEN y.latest ELSE - y.latest END, y.n) AS place
                            FROM (SELECT z.*, CASE WHEN NOT z.moves THEN ARRAY(SELECT jsonb_object_keys(z.back) ORDER BY 1) END AS names
-                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.key_text, i.back, i.members[cardinality(i.members)] AS latest,
+                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.key_text, i.back, coalesce(i.keyed_by, i.members[cardinality(i.members)]) AS latest,
                                                 i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AS moves
                                            FROM unnest(items) i WHERE i.state = 'pending') z) y) i
                   GROUP BY i.act, i.relation, i.moves, i.names, (i.place - 1) / most

@@ -2350,7 +2350,7 @@ BEGIN
   act := coalesce(planned ->> concat(change.relation, ' ', change.key), planned ->> concat(change.relation, ' ', change.was));
   IF act IS NULL THEN
     act := (SELECT planned ->> concat(m.relation, ' ', m.was) FROM kith.change m
-             WHERE m.xid = change.xid AND m.relation = change.relation AND m.key = change.key AND m.seq < change.seq AND m.via = 'cascade' AND planned ? concat(m.relation, ' ', m.was) LIMIT 1);
+             WHERE m.xid = change.xid AND m.relation = change.relation AND m.key = change.key AND m.seq < change.seq AND m.was IS NOT NULL AND planned ? concat(m.relation, ' ', m.was) ORDER BY m.seq DESC LIMIT 1);
   END IF;
   RETURN act IS NULL OR change.op = 'D' AND act <> 'delete'
          AND NOT EXISTS (SELECT FROM kith.change n WHERE n.xid = change.xid AND n.relation = change.relation AND n.key = change.key AND n.op = 'I' AND n.seq > change.seq);
@@ -5425,13 +5425,13 @@ BEGIN
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
-                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at, NULL::jsonb AS held
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at, NULL::jsonb AS held, NULL::bigint AS keyed_by
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
          SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
                 s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END,
-                CASE WHEN f.op = 'U' AND b.previous = '{}' THEN kith.texts(b.held, NULL, s.json_columns) END
+                CASE WHEN f.op = 'U' AND b.previous = '{}' THEN kith.texts(b.held, NULL, s.json_columns) END, NULL
            FROM chains h JOIN kith.change f ON f.seq = h.first JOIN kith.change c ON c.seq = h.last JOIN shapes s ON s.id = c.shape
           CROSS JOIN LATERAL (
                 SELECT coalesce(jsonb_object_agg(p.key, p.value) FILTER (WHERE jsonb_send(p.value) <> jsonb_send(c.image -> p.key)), '{}') AS previous, coalesce(jsonb_object_agg(p.key, p.value), '{}') AS held
@@ -5452,7 +5452,7 @@ BEGIN
                 s.columns_now,
                 CASE WHEN n.before IS NULL OR n.after IS NULL THEN '{}'
                      ELSE ARRAY(SELECT c.name FROM jsonb_object_keys(d.changed) c(name) WHERE NOT s.columns ? c.name OR s.columns_now -> c.name IS DISTINCT FROM s.columns -> c.name) END AS gone,
-                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at, NULL::jsonb
+                CASE n.verb WHEN 'restored' THEN n.at ELSE '-infinity' END AS made_at, NULL::jsonb, (SELECT max(c.seq) FROM kith.change c WHERE c.seq = ANY (n.members) AND c.was IS NOT NULL)
            FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq
                                 WHERE NOT (o.times = 1 AND o.is_plain) AND o.seq NOT IN (SELECT m.seq FROM chains h, unnest(h.members) m(seq)))) n
            JOIN shapes s ON s.id = n.shape
@@ -5462,11 +5462,11 @@ BEGIN
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
   SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act,
                                 x.is_aside AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
-                                coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL)::kith.undo_item ORDER BY x.n), '{}')
+                                coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL, x.keyed_by)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared UNION ALL
                -- As one row they may have no net effect.
-               SELECT c.relation, h.name, kith.shown_key(c.shape, c.image), c.key, 'insert', false, NULL, '{}', '{}', '{}', '{}', m.members, 'changed_since', '{}', '{}', '-infinity', NULL
+               SELECT c.relation, h.name, kith.shown_key(c.shape, c.image), c.key, 'insert', false, NULL, '{}', '{}', '{}', '{}', m.members, 'changed_since', '{}', '{}', '-infinity', NULL, NULL
                  FROM mixed m JOIN kith.change c ON c.seq = m.last JOIN kith.shape h ON h.id = c.shape WHERE NOT EXISTS (SELECT FROM compared n WHERE n.members && m.members)) y) x;
   -- Another undo may have ended meanwhile.
   is_rest := EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NOT NULL);
@@ -5906,7 +5906,7 @@ BEGIN
                         array_agg(i.key ORDER BY i.place) AS keys, array_agg(i.back ORDER BY i.place) AS backs, array_agg(i.n ORDER BY i.place) AS numbers, array_agg(i.key_text) AS key_texts
                    FROM (SELECT y.*, row_number() OVER (PARTITION BY y.act, y.relation, y.names ORDER BY CASE y.act WHEN 'insert' THEN y.latest ELSE - y.latest END, y.n) AS place
                            FROM (SELECT z.*, CASE WHEN NOT z.moves THEN ARRAY(SELECT jsonb_object_keys(z.back) ORDER BY 1) END AS names
-                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.key_text, i.back, i.members[cardinality(i.members)] AS latest,
+                                   FROM (SELECT i.n, i.act, i.relation, i.columns, i.key, i.key_text, i.back, coalesce(i.keyed_by, i.members[cardinality(i.members)]) AS latest,
                                                 i.act = 'update' AND i.back ?| ARRAY(SELECT jsonb_object_keys(i.key)) AS moves
                                            FROM unnest(items) i WHERE i.state = 'pending') z) y) i
                   GROUP BY i.act, i.relation, i.moves, i.names, (i.place - 1) / most

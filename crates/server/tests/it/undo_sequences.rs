@@ -235,3 +235,26 @@ async fn a_run_without_effect_is_undone_once() {
     assert_eq!(undo(&agent, "r").await.status(200).at("/data/undone"), 0);
     undo(&agent, "r").await.fault(409, "already_undone");
 }
+
+/// Each row's key is referred to by others of the table, and all keys are shifted at once.
+#[tokio::test]
+async fn keys_that_a_table_refers_to_itself_are_shifted() {
+    let agent = agent().await;
+    for (number, rows) in
+        ["(3,1),(2,1),(1,3)", "(3,2),(2,3),(1,1)", "(4,1),(3,4),(2,2),(1,4)", "(4,null),(3,4),(2,3),(1,2)"]
+            .iter()
+            .enumerate()
+    {
+        for (kind, work) in
+            ["update w set id = id + 1", "update w set id = id + 1, n = n + 1; update w set n = 7"].iter().enumerate()
+        {
+            agent
+                .sql(&format!(
+                    "drop table if exists w; create table w (id int primary key, pid int references w(id) on update cascade, n int default 0); insert into w values {rows}"
+                ))
+                .await
+                .status(200);
+            check(&agent, &["w"], &format!("r{number}-{kind}"), work).await;
+        }
+    }
+}
