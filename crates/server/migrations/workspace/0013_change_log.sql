@@ -64,6 +64,7 @@ CREATE INDEX change_run_idx ON kith.change (run, seq) WHERE run IS NOT NULL;
 CREATE INDEX change_row_idx ON kith.change (relation, key, seq) WHERE activity IS NULL;
 -- Rows that may have moved to another partition.
 CREATE INDEX change_command_idx ON kith.change (xid, relation, split_part(command, ' ', 3)) WHERE command IS NOT NULL AND op = 'D';
+-- Where a row went whose key was changed.
 CREATE INDEX change_moved_idx ON kith.change (relation, was) WHERE was IS NOT NULL;
 CREATE INDEX change_undone_by_idx ON kith.change (undone_by) WHERE undone_by IS NOT NULL;
 -- Of those that are not published too. Each index of this table costs every write.

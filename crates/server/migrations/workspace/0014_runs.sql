@@ -150,7 +150,7 @@ CREATE TYPE kith.undo_item AS (
   id jsonb,
   key_text text,
   act text,
-  is_aside boolean,
+  may_stay boolean,
   key jsonb,
   back jsonb,
   back_shown jsonb,
@@ -167,7 +167,7 @@ CREATE TYPE kith.undo_item AS (
   is_kept boolean,
   keyed_by bigint
 );
-COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end; is_aside, if it is a stage that Kith added for a deal, so that it may stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back. A row that is_kept ended as it began: foreign keys must leave it so. keyed_by is the change that gave it its key, if one did.';
+COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to write, target those that it has to have in the end; a stage that Kith added for a deal may_stay. Of an update, gone are columns that the table has no longer as they were, blamed those that an error names. Of a delete, made_at is when an undo had put the row back. A row that is_kept ended as it began: foreign keys must leave it so. keyed_by is the change that gave it its key, if one did.';
 
 -- The texts of columns, as their input functions take them.
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
@@ -245,21 +245,21 @@ BEGIN
        mixed_changes AS MATERIALIZED (SELECT coalesce(array_agg(x.seq), '{}') AS seqs FROM mixed m, unnest(m.members) x(seq)),
        -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
        chains AS MATERIALIZED (
-         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.is_aside
-           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = stages AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
+         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.may_stay
+           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = stages AS may_stay, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
                    FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
           WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END AND NOT x.members && (SELECT m.seqs FROM mixed_changes m)
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = stages AS is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = stages AS may_stay,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
                 ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at, NULL::jsonb AS held, NULL::bigint AS keyed_by
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
-         SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.may_stay,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
                 s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END,
                 CASE WHEN f.op = 'U' AND b.previous = '{}' THEN kith.texts(b.held, NULL, s.json_columns) END, NULL
@@ -271,7 +271,7 @@ BEGIN
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
-                n.relation = stages AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
+                n.relation = stages AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS may_stay,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
@@ -292,7 +292,7 @@ BEGIN
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
   SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act,
-                                x.is_aside AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
+                                x.may_stay AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
                                 coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL, x.keyed_by)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared UNION ALL

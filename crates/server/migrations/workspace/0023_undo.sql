@@ -33,7 +33,6 @@ BEGIN
                       array_agg(i.key_text ORDER BY i.n) AS key_texts, array_agg(i.members[cardinality(i.members)] ORDER BY i.n) AS latest
                  FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
-    -- After the locks, others cannot take the keys any more.
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
@@ -70,7 +69,7 @@ BEGIN
                     UNION ALL SELECT 'changed_since', wrong WHERE wrong <> '{}' LOOP
         item := kith.without_columns(item, ARRAY(SELECT jsonb_object_keys(fault.columns)));
         item.fault := fault.reason;
-        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'is_aside', item.is_aside);
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'may_stay', item.may_stay);
       END LOOP;
       -- What is left of an update can still go back.
       IF item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
@@ -79,6 +78,7 @@ BEGIN
       END IF;
       items[found_row.n] := item;
     END LOOP;
+    -- The rows are locked now, so nobody gives their keys to others any more.
     FOR other IN SELECT batch.numbers[o.place] AS n, o.is_moved FROM kith.others_since(secret, batch.relation, batch.key_texts, batch.latest, own) o LOOP
       item := items[other.n];
       CONTINUE WHEN item.act = 'insert';
@@ -140,7 +140,7 @@ BEGIN
     END IF;
     -- Others that were compared have their conflict already.
     IF item.fault IS NOT NULL AND (item.fault NOT IN ('schema_changed', 'changed_since') OR item.state IS NULL) THEN
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside);
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'may_stay', item.may_stay);
     END IF;
     item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
     items[item.n] := item;
@@ -447,7 +447,7 @@ BEGIN
     IF skips AND item.act = 'update' AND names = '{}' THEN
       names := kith.columns_in_the_way(secret, item, planned);
     END IF;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside,
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'may_stay', item.may_stay,
                                                  'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
     rest := kith.without_columns(item, names);
     IF item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
@@ -490,7 +490,7 @@ BEGIN
     LOOP
       found_any := true;
       item := items[dependent.n];
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'parent_gone', 'is_aside', item.is_aside);
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'parent_gone', 'may_stay', item.may_stay);
       IF item.act = 'update' THEN
         item := kith.without_columns(item, dependent.names);
       END IF;
@@ -514,7 +514,7 @@ BEGIN
   FOR stray IN SELECT s.n, s.names, s.image FROM unnest(strays) x, jsonb_to_record(x) s(n integer, names text[], image jsonb) LOOP
     item := items[stray.n];
     wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL THEN kith.as_conflict(item, stray.names, stray.image) END;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'is_aside', false);
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'may_stay', false);
     item := kith.without_columns(item, stray.names);
     IF wrong IS NULL OR item.target = '{}' THEN
       item.state := 'left';
@@ -648,7 +648,7 @@ BEGIN
       END IF;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
-      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean);
+      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'may_stay')::boolean);
       EXIT WHEN NOT EXISTS (SELECT FROM kith.astray(items));
       IF NOT at_once THEN
         PERFORM kith.defer_constraints(all_relations);
@@ -687,7 +687,7 @@ BEGIN
     EXIT WHEN NOT skips;
     IF passes >= most_passes THEN
       PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
-      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'is_aside') FROM unnest(conflicts) c), 'rows', cardinality(items));
+      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'may_stay') FROM unnest(conflicts) c), 'rows', cardinality(items));
     END IF;
   END LOOP;
   -- What is done from the beginning stays so.
@@ -696,11 +696,11 @@ BEGIN
   seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly || narrowed));
 
   -- What triggers wrote goes back if it can. If that alone is left, the rest is undone already.
-  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean) THEN
+  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'may_stay')::boolean) THEN
     RETURN '{"status": "undone"}';
   END IF;
-  skipped := ARRAY(SELECT c - '{is_aside,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR (c -> 'is_aside')::boolean);
-  conflicts := ARRAY(SELECT c - 'is_aside' FROM unnest(conflicts) c WHERE NOT skips AND NOT (c -> 'is_aside')::boolean);
+  skipped := ARRAY(SELECT c - '{may_stay,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR (c -> 'may_stay')::boolean);
+  conflicts := ARRAY(SELECT c - 'may_stay' FROM unnest(conflicts) c WHERE NOT skips AND NOT (c -> 'may_stay')::boolean);
   PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));

@@ -1575,7 +1575,6 @@ BEGIN
                       array_agg(i.key_text ORDER BY i.n) AS key_texts, array_agg(i.members[cardinality(i.members)] ORDER BY i.n) AS latest
                  FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
-    -- After the locks, others cannot take the keys any more.
     FOR found_row IN SELECT r.* FROM kith.lock_rows(kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL), batch.keys, batch.numbers, exact) r LOOP
       item := items[found_row.n];
       item.state := 'found';
@@ -1612,7 +1611,7 @@ BEGIN
                     UNION ALL SELECT 'changed_since', wrong WHERE wrong <> '{}' LOOP
         item := kith.without_columns(item, ARRAY(SELECT jsonb_object_keys(fault.columns)));
         item.fault := fault.reason;
-        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'is_aside', item.is_aside);
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'columns', fault.columns, 'may_stay', item.may_stay);
       END LOOP;
       -- What is left of an update can still go back.
       IF item.fault IS NOT NULL AND item.act = 'update' AND item.back <> '{}' THEN
@@ -1621,6 +1620,7 @@ BEGIN
       END IF;
       items[found_row.n] := item;
     END LOOP;
+    -- The rows are locked now, so nobody gives their keys to others any more.
     FOR other IN SELECT batch.numbers[o.place] AS n, o.is_moved FROM kith.others_since(secret, batch.relation, batch.key_texts, batch.latest, own) o LOOP
       item := items[other.n];
       CONTINUE WHEN item.act = 'insert';
@@ -1982,7 +1982,7 @@ BEGIN
     END IF;
     -- Others that were compared have their conflict already.
     IF item.fault IS NOT NULL AND (item.fault NOT IN ('schema_changed', 'changed_since') OR item.state IS NULL) THEN
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside);
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'may_stay', item.may_stay);
     END IF;
     item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
     items[item.n] := item;
@@ -2567,7 +2567,7 @@ BEGIN
     LOOP
       found_any := true;
       item := items[dependent.n];
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'parent_gone', 'is_aside', item.is_aside);
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'parent_gone', 'may_stay', item.may_stay);
       IF item.act = 'update' THEN
         item := kith.without_columns(item, dependent.names);
       END IF;
@@ -2598,7 +2598,7 @@ BEGIN
     IF skips AND item.act = 'update' AND names = '{}' THEN
       names := kith.columns_in_the_way(secret, item, planned);
     END IF;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'is_aside', item.is_aside,
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'may_stay', item.may_stay,
                                                  'columns', CASE WHEN item.act = 'update' THEN kith.as_conflict(item, names, item.expected) END);
     rest := kith.without_columns(item, names);
     IF item.act = 'update' AND names <> '{}' AND rest.back <> '{}' THEN
@@ -2625,7 +2625,7 @@ BEGIN
   FOR stray IN SELECT s.n, s.names, s.image FROM unnest(strays) x, jsonb_to_record(x) s(n integer, names text[], image jsonb) LOOP
     item := items[stray.n];
     wrong := CASE WHEN item.act = 'update' AND stray.image IS NOT NULL THEN kith.as_conflict(item, stray.names, stray.image) END;
-    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'is_aside', false);
+    conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'not_permitted', 'columns', wrong, 'may_stay', false);
     item := kith.without_columns(item, stray.names);
     IF wrong IS NULL OR item.target = '{}' THEN
       item.state := 'left';
@@ -5272,7 +5272,7 @@ BEGIN
       END IF;
       PERFORM kith.settle(secret, items, planned);
       -- The server rolls back a conflict that is known already.
-      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean);
+      EXIT WHEN NOT may_stray OR NOT skips AND EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'may_stay')::boolean);
       EXIT WHEN NOT EXISTS (SELECT FROM kith.astray(items));
       IF NOT at_once THEN
         PERFORM kith.defer_constraints(all_relations);
@@ -5311,7 +5311,7 @@ BEGIN
     EXIT WHEN NOT skips;
     IF passes >= most_passes THEN
       PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
-      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'is_aside') FROM unnest(conflicts) c), 'rows', cardinality(items));
+      RETURN jsonb_build_object('status', 'conflict', 'conflicts', (SELECT jsonb_agg(c - 'may_stay') FROM unnest(conflicts) c), 'rows', cardinality(items));
     END IF;
   END LOOP;
   -- What is done from the beginning stays so.
@@ -5320,11 +5320,11 @@ BEGIN
   seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly || narrowed));
 
   -- What triggers wrote goes back if it can. If that alone is left, the rest is undone already.
-  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'is_aside')::boolean) THEN
+  IF plan.is_rest AND undone = 0 AND seqs = '{}' AND NOT EXISTS (SELECT FROM unnest(conflicts) c WHERE NOT (c -> 'may_stay')::boolean) THEN
     RETURN '{"status": "undone"}';
   END IF;
-  skipped := ARRAY(SELECT c - '{is_aside,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR (c -> 'is_aside')::boolean);
-  conflicts := ARRAY(SELECT c - 'is_aside' FROM unnest(conflicts) c WHERE NOT skips AND NOT (c -> 'is_aside')::boolean);
+  skipped := ARRAY(SELECT c - '{may_stay,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR (c -> 'may_stay')::boolean);
+  conflicts := ARRAY(SELECT c - 'may_stay' FROM unnest(conflicts) c WHERE NOT skips AND NOT (c -> 'may_stay')::boolean);
   PERFORM kith.check_standing(secret, ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq)));
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
@@ -5414,21 +5414,21 @@ BEGIN
        mixed_changes AS MATERIALIZED (SELECT coalesce(array_agg(x.seq), '{}') AS seqs FROM mixed m, unnest(m.members) x(seq)),
        -- Rows that were updated several times, perhaps after they were created, and by nobody else in between.
        chains AS MATERIALIZED (
-         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.is_aside
-           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = stages AS is_aside, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
+         SELECT x.members, x.members[1] AS first, x.members[cardinality(x.members)] AS last, x.may_stay
+           FROM (SELECT array_agg(o.seq ORDER BY o.seq) AS members, bool_and(o.via = 'trigger') AND o.relation = stages AS may_stay, (array_agg(o.op ORDER BY o.seq))[1] AS op, min(o.times - o.updates) AS others
                    FROM noted o WHERE o.times > 1 AND o.is_plain GROUP BY o.relation, o.key) x
           WHERE x.others = CASE x.op WHEN 'I' THEN 1 WHEN 'U' THEN 0 END AND NOT x.members && (SELECT m.seqs FROM mixed_changes m)
             AND NOT EXISTS (SELECT FROM unnest(x.members[:cardinality(x.members) - 1], x.members[2:]) p(seq, next) JOIN kith.change a ON a.seq = p.seq JOIN kith.change b ON b.seq = p.next
                              WHERE a.image - 'updated_at' <> (b.image || b.previous) - 'updated_at')),
        only_changes AS (
-         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = stages AS is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via = 'trigger' AND c.relation = stages AS may_stay,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
                 CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
                 CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
                 ARRAY[c.seq] AS members, NULL AS fault, s.columns_now, '{}'::text[] AS gone, CASE c.verb WHEN 'restored' THEN c.at ELSE '-infinity' END AS made_at, NULL::jsonb AS held, NULL::bigint AS keyed_by
            FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.times = 1 AND o.is_plain
           UNION ALL
-         SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.is_aside,
+         SELECT c.relation, s.name, c.image -> s.only_key, c.key, CASE f.op WHEN 'I' THEN 'delete' ELSE 'update' END, h.may_stay,
                 kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns), kith.texts(b.previous, NULL, s.json_columns), b.previous, c.image, '{}', h.members, NULL,
                 s.columns_now, '{}', CASE f.verb WHEN 'restored' THEN f.at ELSE '-infinity' END,
                 CASE WHEN f.op = 'U' AND b.previous = '{}' THEN kith.texts(b.held, NULL, s.json_columns) END, NULL
@@ -5440,7 +5440,7 @@ BEGIN
        compared AS (
          SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, CASE WHEN n.after IS NULL THEN kith.key_of(n.before, s.key, s.doubtful) ELSE n.key END AS key_text,
                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
-                n.relation = stages AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS is_aside,
+                n.relation = stages AND NOT EXISTS (SELECT FROM kith.change c WHERE c.seq = ANY (n.members) AND c.via <> 'trigger') AS may_stay,
                 (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
@@ -5461,7 +5461,7 @@ BEGIN
                 SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
                                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
   SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act,
-                                x.is_aside AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
+                                x.may_stay AND (x.act = 'delete' OR x.back ? 'deleted_at'), x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL,
                                 coalesce(x.held, x.back - 'updated_at'), x.gone, '{}', x.made_at, x.held IS NOT NULL, x.keyed_by)::kith.undo_item ORDER BY x.n), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared UNION ALL
